@@ -1,1 +1,1 @@
-//! Hoist.
+pub mod api;

@@ -1,0 +1,434 @@
+//! `MigrationRun`: one attempt at one environment in one phase, as Hoist remembers it.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Check, Duration, FlagValues, Mode, PrometheusSource, ScheduleRef, Time, WorkloadKind, WorkloadRef};
+
+/// One attempt (epoch) at one environment in one phase. Written by Hoist alone; `kubectl get runs` is the story of a
+/// migration. It outlives its schedule.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "hoist.dev",
+    version = "v1alpha1",
+    kind = "MigrationRun",
+    namespaced,
+    status = "MigrationRunStatus",
+    plural = "migrationruns",
+    shortname = "run",
+    shortname = "runs",
+    category = "hoist",
+    derive = "PartialEq",
+    doc = "One attempt at one environment in one phase. Written by Hoist alone.",
+    printcolumn(name = "Schedule", type_ = "string", json_path = ".spec.schedule.name"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".spec.phase"),
+    printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment.name"),
+    printcolumn(name = "Epoch", type_ = "integer", json_path = ".spec.epoch"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Held", type_ = "string", json_path = ".status.held.reason"),
+    printcolumn(name = "Since", type_ = "date", json_path = ".status.since"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1)
+)]
+#[x_kube(validation = Rule::new("self == oldSelf").message("what a run is about cannot be changed"))]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationRunSpec {
+    /// The version of what is stored here and in stamps.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub format_version: i32,
+    /// The schedule that it serves.
+    pub schedule: ScheduleRef,
+    /// The phase's name.
+    #[schemars(length(max = 63))]
+    pub phase: String,
+    /// The phase's number, as people say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub number: Option<String>,
+    /// The Environment.
+    pub environment: EnvironmentKey,
+    /// Which attempt: 1 when the schedule was applied, one more for each `Retry`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub epoch: i64,
+    /// The `Retry` that opened this epoch; nothing for the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_by: Option<OpenedBy>,
+}
+
+/// An Environment by namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentKey {
+    /// Its namespace.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Its name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+}
+
+impl std::fmt::Display for EnvironmentKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A `Retry` that opened an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenedBy {
+    /// The Intervention's name.
+    #[schemars(length(max = 253))]
+    pub intervention: String,
+    /// When it was written. Closing stamps from before this no longer forbid a raise.
+    pub at: Time,
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationRunStatus {
+    /// The state beneath every overlay.
+    pub state: RunState,
+    /// Since when.
+    pub since: Time,
+    /// What it waits for or has come to, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// Why it does not go on without a person, while the state beneath goes on being watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// What must still hold before the flip, or before the soak ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub waits: Vec<Wait>,
+    /// All that watching and rolling back need; written before the first flip, never changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub armed: Option<Armed>,
+    /// The flip that is being sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+    /// When the rollout of the raised value was complete; the soak counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_out: Option<Time>,
+    /// The rollback, once decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackRecord>,
+    /// The checks that do not pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub checks: Vec<CheckStatus>,
+    /// The last 20 transitions, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub transitions: Vec<Transition>,
+}
+
+/// The states of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RunState {
+    /// Its turn has not come.
+    #[default]
+    Pending,
+    /// Its turn has come; what must hold before the flip is watched.
+    Gating,
+    /// The flip is written down and being sent.
+    Flipping,
+    /// The flag is up; the rollout is not complete.
+    Verifying,
+    /// The rollout is complete; evidence is gathered.
+    Soaking,
+    /// The soak is over; the flag is watched until the schedule completes.
+    Completed,
+    /// The schedule is complete, or was deleted with the flag kept; nobody watches any more.
+    Finished,
+    /// The flag goes back; not yet proven.
+    RollingBack,
+    /// The flag is back, proven. This epoch is closed for ever.
+    RolledBack,
+    /// A `Retry` opened the next epoch before this one raised anything.
+    Skipped,
+}
+
+impl RunState {
+    /// The state's name, as people read it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Gating => "Gating",
+            Self::Flipping => "Flipping",
+            Self::Verifying => "Verifying",
+            Self::Soaking => "Soaking",
+            Self::Completed => "Completed",
+            Self::Finished => "Finished",
+            Self::RollingBack => "RollingBack",
+            Self::RolledBack => "RolledBack",
+            Self::Skipped => "Skipped",
+        }
+    }
+
+    /// Whether the flag may be up because of this run.
+    pub const fn is_raised(self) -> bool {
+        matches!(self, Self::Flipping | Self::Verifying | Self::Soaking | Self::Completed)
+    }
+
+    /// Whether a flip is in work: from the fence to the end of the soak, or until the rollback is proven.
+    pub const fn is_in_work(self) -> bool {
+        matches!(self, Self::Flipping | Self::Verifying | Self::Soaking | Self::RollingBack)
+    }
+
+    /// Whether nothing more will come of this run.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Finished | Self::RolledBack | Self::Skipped)
+    }
+}
+
+impl std::fmt::Display for RunState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Why a run does not go on without a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// A stable word.
+    pub reason: HeldReason,
+    /// What was seen and what to do, in a sentence.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// Since when.
+    pub since: Time,
+}
+
+/// The reasons for which a run is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HeldReason {
+    /// A closing stamp is on the target: this flag was rolled back here before.
+    PreviouslyRolledBack,
+    /// The flag is up already, raised by another schedule or by hand.
+    RaisedBefore,
+    /// Somebody else set a value that is neither what Hoist wrote nor `disabled`.
+    Drifted,
+    /// The target is gone.
+    TargetMissing,
+    /// The target was deleted and made anew.
+    TargetReplaced,
+    /// In `Observe`: Hoist would roll back now.
+    WouldRollBack,
+    /// The rollback's deadline has passed without proof.
+    RollbackUnproven,
+    /// What is stored was written by a later version of Hoist, or cannot be read.
+    Unreadable,
+}
+
+/// Something that must still hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Wait {
+    /// Which gate.
+    pub gate: Gate,
+    /// What is missing and what would help, in a sentence.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// Since when.
+    pub since: Time,
+}
+
+/// The gates before a flip and before the end of a soak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Gate {
+    /// The schedule's spec is valid.
+    Spec,
+    /// Nobody paused it.
+    Pause,
+    /// Neither the schedule nor the Environment is suspended.
+    Suspend,
+    /// The mode is `Act`, or others set the value.
+    Mode,
+    /// The Environment exists, lists the flag and serves this schedule's namespace.
+    Environment,
+    /// No other schedule carries this flag here.
+    Claim,
+    /// No other flip is in work in this environment.
+    Turn,
+    /// The target is there and reads as `disabled`.
+    Target,
+    /// The workloads that will see the flag are rolled out and healthy.
+    Workload,
+    /// Every check passes.
+    Evidence,
+    /// The soak's time is over and covered.
+    Soak,
+    /// What a person must settle.
+    Hold,
+}
+
+/// All that watching and rolling back need, written before the first flip and never changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Armed {
+    /// When it was armed.
+    pub at: Time,
+    /// The mode at that moment. In `Observe` nothing was or will be written for this run.
+    pub mode: Mode,
+    /// The places that are written.
+    #[schemars(length(max = 64))]
+    pub targets: Vec<ArmedTarget>,
+    /// The checks, with every template but the window rendered.
+    #[schemars(length(max = 64))]
+    pub checks: Vec<Check>,
+    /// Where they are asked.
+    pub prometheus: PrometheusSource,
+    /// The soak.
+    pub soak: Duration,
+    /// The rollback's deadline.
+    pub deadline: Duration,
+}
+
+/// One armed place: a flag, its values, and where it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ArmedTarget {
+    /// The flag.
+    #[schemars(length(max = 63))]
+    pub flag: String,
+    /// Its values.
+    pub values: FlagValues,
+    /// Where it is written.
+    pub place: TargetPlace,
+    /// The object's `metadata.uid`.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// The workloads that must see it: restarted, or rolled out by the write itself.
+    #[schemars(length(max = 16))]
+    pub workloads: Vec<WorkloadRef>,
+    /// The field manager that the value was taken from, where there was another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub taken_from: Option<String>,
+}
+
+/// Where a value is written: one key of one object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetPlace {
+    /// The kind of the object.
+    pub kind: PlaceKind,
+    /// Its namespace.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The container; nothing for a ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub container: Option<String>,
+    /// The key or variable.
+    #[schemars(length(max = 253))]
+    pub key: String,
+}
+
+impl std::fmt::Display for TargetPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.kind, &self.container) {
+            (PlaceKind::ConfigMap, _) => write!(f, "ConfigMap {}/{} key {}", self.namespace, self.name, self.key),
+            (PlaceKind::WorkloadEnv, container) => {
+                let container = container.as_deref().unwrap_or("?");
+                write!(f, "Deployment {}/{} container {container} variable {}", self.namespace, self.name, self.key)
+            }
+        }
+    }
+}
+
+/// The kinds of places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum PlaceKind {
+    /// A key of a ConfigMap.
+    ConfigMap,
+    /// An environment variable of a container of a workload.
+    WorkloadEnv,
+}
+
+impl ArmedTarget {
+    /// The kind of workload that holds a `WorkloadEnv` place.
+    pub const WORKLOAD_KIND: WorkloadKind = WorkloadKind::Deployment;
+}
+
+/// A flip that is being sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// 1 for the first of this run.
+    pub number: i64,
+    /// The decision id that travels with the value.
+    #[schemars(length(max = 64))]
+    pub decision: String,
+    /// Not sent after this.
+    pub send_by: Time,
+}
+
+/// A rollback that was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackRecord {
+    /// The decision id that travels with the value.
+    #[schemars(length(max = 64))]
+    pub decision: String,
+    /// When it was decided.
+    pub at: Time,
+    /// Why, in a sentence.
+    #[schemars(length(max = 1024))]
+    pub reason: String,
+    /// Who: `hoist`, an Intervention, or the field manager that lowered the flag.
+    #[schemars(length(max = 253))]
+    pub actor: String,
+}
+
+/// A check that does not pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckStatus {
+    /// The check's name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// What it came to.
+    pub outcome: CheckOutcome,
+    /// Since when it has come to that.
+    pub since: Time,
+    /// What was seen when it did, in a sentence.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// What a check came to, where it does not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CheckOutcome {
+    /// The bound is crossed.
+    Breach,
+    /// The answer allows no judgement.
+    Inconclusive,
+    /// There was no answer that could be used.
+    Error,
+}
+
+/// A change of state, as people read it afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Transition {
+    /// When.
+    pub at: Time,
+    /// From which state.
+    pub from: RunState,
+    /// To which.
+    pub to: RunState,
+    /// Why, in a sentence.
+    #[schemars(length(max = 1024))]
+    pub reason: String,
+    /// Who caused it.
+    #[schemars(length(max = 253))]
+    pub actor: String,
+}
