@@ -1,1 +1,7 @@
-fn main(){}
+//! The `hoist` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hoist::cli::main()
+}

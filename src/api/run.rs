@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Duration, FlagValues, Mode, PrometheusSource, ScheduleRef, Time, WorkloadKind, WorkloadRef};
+use super::{Check, Duration, FlagValues, Mode, PrometheusSource, ScheduleRef, Time, WorkloadRef};
 
 /// One attempt (epoch) at one environment in one phase. Written by Hoist alone; `kubectl get runs` is the story of a
 /// migration. It outlives its schedule.
@@ -244,6 +244,8 @@ pub enum Gate {
     Spec,
     /// Nobody paused it.
     Pause,
+    /// The environments before this one are complete and undisturbed.
+    Predecessor,
     /// Neither the schedule nor the Environment is suspended.
     Suspend,
     /// The mode is `Act`, or others set the value.
@@ -262,8 +264,6 @@ pub enum Gate {
     Evidence,
     /// The soak's time is over and covered.
     Soak,
-    /// What a person must settle.
-    Hold,
 }
 
 /// All that watching and rolling back need, written before the first flip and never changed.
@@ -351,11 +351,6 @@ pub enum PlaceKind {
     ConfigMap,
     /// An environment variable of a container of a workload.
     WorkloadEnv,
-}
-
-impl ArmedTarget {
-    /// The kind of workload that holds a `WorkloadEnv` place.
-    pub const WORKLOAD_KIND: WorkloadKind = WorkloadKind::Deployment;
 }
 
 /// A flip that is being sent.

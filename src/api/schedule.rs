@@ -20,7 +20,11 @@ use super::{Condition, Decimal, Duration, FlagValue, RunState, Time};
     derive = "PartialEq",
     doc = "A plan that carries feature flags through environments, one after the other, on evidence from Prometheus.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Completed", type_ = "string", json_path = ".status.conditions[?(@.type==\"Completed\")].status"),
+    printcolumn(
+        name = "Completed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Completed\")].status"
+    ),
     printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")

@@ -61,7 +61,8 @@ impl Duration {
                 'd' => 86_400,
                 _ => return Err(format!("`{text}` is not a duration: `{c}` is no unit, use s, m, h or d")),
             };
-            let number: i64 = digits.parse().map_err(|_| format!("`{text}` is not a duration: a number goes before `{c}`"))?;
+            let number: i64 =
+                digits.parse().map_err(|_| format!("`{text}` is not a duration: a number goes before `{c}`"))?;
             total = number
                 .checked_mul(unit)
                 .and_then(|n| total.checked_add(n))
@@ -242,9 +243,13 @@ mod tests {
 
     #[test]
     fn durations_read_and_write() {
-        for (text, seconds, written) in
-            [("90s", 90, "1m30s"), ("15m", 900, "15m"), ("72h", 259_200, "3d"), ("1h30m", 5_400, "1h30m"), ("0s", 0, "0s")]
-        {
+        for (text, seconds, written) in [
+            ("90s", 90, "1m30s"),
+            ("15m", 900, "15m"),
+            ("72h", 259_200, "3d"),
+            ("1h30m", 5_400, "1h30m"),
+            ("0s", 0, "0s"),
+        ] {
             let parsed = Duration::parse(text).expect(text);
             assert_eq!(parsed.as_seconds(), seconds);
             assert_eq!(parsed.to_string(), written);

@@ -1,0 +1,201 @@
+//! What is known of one check since the rollout was complete: a pure fold over its measurements.
+
+use std::collections::VecDeque;
+
+use crate::api::{Check, CheckOutcome, Duration, PrometheusSource, Time};
+
+use super::{Answers, Breach, Coverage, Judged, Outcome, judge, query};
+
+/// How long a breach must last where the check says neither `for` nor `datapoints`.
+const DEFAULT_FOR: Duration = Duration::seconds(120);
+
+/// A window is first asked for at this many scrape intervals: `rate` needs two samples and one may be missed.
+pub const SCRAPES_PER_WINDOW: i64 = 4;
+
+/// Samples are stale beyond two scrapes, but scraping and storing takes a moment too.
+const LEAST_MAX_AGE: Duration = Duration::seconds(15);
+
+/// The latest measurement of a check, or the latest failure to take one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latest {
+    /// When.
+    pub at: Time,
+    /// What it came to.
+    pub judged: Judged,
+}
+
+/// A breach that counts; it never heals within the epoch.
+pub type Latched = Breach;
+
+/// The fold. Equal measurements give an equal ledger, whether they came one by one or all at once after a restart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckLedger {
+    check: Check,
+    /// No measurement reaches back before this (W of law 6).
+    settled: Time,
+    next: Time,
+    coverage: Coverage,
+    /// The unbroken run of breaches: its first and last measurement.
+    streak: Option<(Time, Time)>,
+    /// The last conclusive measurements, oldest first: whether each breached.
+    recent: VecDeque<bool>,
+    latest: Option<Latest>,
+    latched: Option<Latched>,
+    max_age: Duration,
+}
+
+impl CheckLedger {
+    /// An empty ledger of an armed check, for a rollout that was complete at `rolled_out`.
+    pub fn new(check: &Check, prometheus: &PrometheusSource, rolled_out: Time) -> Self {
+        let settled = rolled_out + check.settle.delta();
+        let scrape = prometheus.scrape_interval;
+        Self {
+            check: check.clone(),
+            settled,
+            next: settled + Self::first_window(check, scrape).delta(),
+            coverage: Coverage::new(rolled_out),
+            streak: None,
+            recent: VecDeque::new(),
+            latest: None,
+            latched: None,
+            max_age: Self::max_age(scrape),
+        }
+    }
+
+    /// The age beyond which a sample no longer speaks for the moment.
+    pub fn max_age(scrape: Duration) -> Duration {
+        Duration::seconds(scrape.as_seconds() * 2).max(LEAST_MAX_AGE)
+    }
+
+    /// The shortest window that can be asked for: four scrape intervals, or the query's own fixed range.
+    fn first_window(check: &Check, scrape: Duration) -> Duration {
+        let least = Duration::seconds(scrape.as_seconds() * SCRAPES_PER_WINDOW);
+        let queries = [&check.threshold.query, &check.threshold.ratio.as_ref().map(|r| r.total.clone())];
+        let fixed = queries.into_iter().flatten().filter_map(|q| query::inspect(q).ok()?.fixed).max();
+        match check.threshold.window {
+            Some(window) => least.min(window).max(Duration::seconds(1)),
+            None => fixed.unwrap_or_default().max(least),
+        }
+    }
+
+    /// The check.
+    pub fn check(&self) -> &Check {
+        &self.check
+    }
+
+    /// The moment of the next measurement; a grid from the first, one `interval` apart.
+    pub fn next(&self) -> Time {
+        self.next
+    }
+
+    /// The window at a moment: it grows from the settled rollout up to the declared one.
+    pub fn window_at(&self, at: Time) -> Option<Duration> {
+        let since = Duration::seconds((at - self.settled).num_seconds());
+        self.check.threshold.window.map(|w| w.min(since))
+    }
+
+    /// The moments that are due, oldest first, at most `limit`.
+    pub fn due(&self, now: Time, limit: usize) -> Vec<Time> {
+        let step = self.check.interval.delta().max(chrono::TimeDelta::seconds(1));
+        let mut moments = Vec::new();
+        let mut at = self.next;
+        while at <= now && moments.len() < limit {
+            moments.push(at);
+            at += step;
+        }
+        moments
+    }
+
+    /// Takes in the answers for one due moment. Answers for any other moment are left out, so that a repeated or a
+    /// late delivery changes nothing.
+    pub fn absorb(&mut self, answers: &Answers) {
+        if answers.at != self.next || self.latched.is_some() {
+            return;
+        }
+        let judged = judge(&self.check.threshold, answers, self.max_age);
+        let interval = self.check.interval.delta();
+        let first = self.latest.is_none() && self.coverage.covered() == Duration::default();
+        if judged.outcome.covers() {
+            let from = if first { self.settled } else { answers.at - interval };
+            self.coverage.cover(from.max(self.settled), answers.at);
+            self.count(answers.at, judged.outcome == Outcome::Breach);
+        }
+        self.next = answers.at + interval.max(chrono::TimeDelta::seconds(1));
+        if judged.outcome == Outcome::Breach && self.counts(answers.at) {
+            self.latched =
+                Some(Breach { check: self.check.name.clone(), at: answers.at, sentence: self.told(&judged) });
+        }
+        self.latest = Some(Latest { at: answers.at, judged });
+    }
+
+    /// Notes that the question could not be put. Nothing that was measured is forgotten, and the moment stays due: it
+    /// is asked again, together with those that follow.
+    pub fn fail(&mut self, at: Time, judged: Judged) {
+        if self.latched.is_none() {
+            self.latest = Some(Latest { at, judged });
+        }
+    }
+
+    fn count(&mut self, at: Time, breach: bool) {
+        let kept = self.check.threshold.datapoints.map_or(1, |d| d.of).clamp(1, 60) as usize;
+        self.recent.push_back(breach);
+        while self.recent.len() > kept {
+            self.recent.pop_front();
+        }
+        // One missed measurement does not break the run; a longer hole does, or an outage would lengthen a breach.
+        let reach = self.check.interval.delta() * 2;
+        self.streak = match (breach, self.streak) {
+            (false, _) => None,
+            (true, Some((first, last))) if at - last <= reach => Some((first, at)),
+            (true, _) => Some((at, at)),
+        };
+    }
+
+    fn counts(&self, at: Time) -> bool {
+        match self.check.threshold.datapoints {
+            Some(datapoints) => {
+                let breaching = self.recent.iter().filter(|b| **b).count();
+                i32::try_from(breaching).unwrap_or(i32::MAX) >= datapoints.breaching
+            }
+            None => {
+                let needed = self.check.threshold.for_.unwrap_or(DEFAULT_FOR).delta();
+                self.streak.is_some_and(|(first, _)| at - first >= needed)
+            }
+        }
+    }
+
+    fn told(&self, judged: &Judged) -> String {
+        let how_long = match self.check.threshold.datapoints {
+            Some(d) => format!("{} of the last {} measurements", d.breaching, d.of),
+            None => format!("for {}", self.check.threshold.for_.unwrap_or(DEFAULT_FOR)),
+        };
+        format!("{}: {}, {how_long}", self.check.name, judged.sentence)
+    }
+
+    /// The breach that counts, where there is one.
+    pub fn latched(&self) -> Option<&Latched> {
+        self.latched.as_ref()
+    }
+
+    /// The latest measurement or failure.
+    pub fn latest(&self) -> Option<&Latest> {
+        self.latest.as_ref()
+    }
+
+    /// The covered time.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// Why this check does not let a soak end now, where it does not.
+    pub fn hold(&self) -> Option<(CheckOutcome, &str)> {
+        let latest = self.latest.as_ref()?;
+        let outcome = match latest.judged.outcome {
+            Outcome::Pass => return None,
+            Outcome::Breach => CheckOutcome::Breach,
+            Outcome::Inconclusive(_) => CheckOutcome::Inconclusive,
+            Outcome::Error(_) => CheckOutcome::Error,
+        };
+        Some((outcome, &latest.judged.sentence))
+    }
+}

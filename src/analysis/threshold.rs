@@ -1,0 +1,248 @@
+//! `threshold`: one number against fixed bounds.
+
+use crate::api::{Decimal, Duration, Threshold, Time};
+
+use super::{AnswerError, Inconclusive, Judged, Outcome};
+
+/// One answer at one moment: the samples of every series that answered.
+pub type Reading = Result<Vec<f64>, (AnswerError, String)>;
+
+/// Everything that was asked for one measurement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answers {
+    /// The moment that was asked about.
+    pub at: Time,
+    /// The window that was asked for, where the query has one.
+    pub window: Option<Duration>,
+    /// The query, or the ratio's `bad`.
+    pub value: Reading,
+    /// The ratio's `total`.
+    pub total: Option<Reading>,
+    /// The time of the newest sample behind the answer, in seconds since 1970.
+    pub newest: Reading,
+}
+
+/// Judges one measurement.
+///
+/// # Shape
+/// Exactly one finite sample is a value. None at all is [`Inconclusive::Empty`], except for a ratio's `bad`, which is
+/// zero while its `total` is there: series of errors appear with the first error. Two or more are
+/// [`AnswerError::SeveralSeries`], because choosing one would hide a wrong query.
+///
+/// # Units
+/// `max_age` is the age beyond which the newest sample no longer speaks for the moment.
+///
+/// # Source
+/// The outcomes follow Argo Rollouts' analysis phases. NaN is an error on purpose: there, a lone failure condition
+/// lets NaN pass (argoproj/argo-rollouts#180, #459).
+pub fn judge(check: &Threshold, answers: &Answers, max_age: Duration) -> Judged {
+    match measured(check, answers, max_age) {
+        Ok(value) => compared(check, answers.window, value),
+        Err(judged) => judged,
+    }
+}
+
+fn measured(check: &Threshold, answers: &Answers, max_age: Duration) -> Result<f64, Judged> {
+    let value = single(&answers.value)?;
+    let value = match &answers.total {
+        None => {
+            value.ok_or_else(|| inconclusive(Inconclusive::Empty, "the query answers with no series".to_owned()))?
+        }
+        Some(total) => quotient(check, value, single(total)?)?,
+    };
+    match single(&answers.newest)? {
+        None => Err(inconclusive(
+            Inconclusive::Empty,
+            "no sample within the last 5 minutes stands behind the answer".to_owned(),
+        )),
+        Some(newest) => {
+            let age = answers.at.timestamp() as f64 - newest;
+            if age <= max_age.as_seconds() as f64 {
+                Ok(value)
+            } else {
+                Err(inconclusive(
+                    Inconclusive::Stale,
+                    format!("the newest sample is {} old, older than {max_age}", Duration::seconds(age as i64)),
+                ))
+            }
+        }
+    }
+}
+
+fn quotient(check: &Threshold, bad: Option<f64>, total: Option<f64>) -> Result<f64, Judged> {
+    let Some(total) = total else {
+        return Err(inconclusive(Inconclusive::Empty, "the ratio's total answers with no series".to_owned()));
+    };
+    let least = check.min_samples.unwrap_or(0) as f64;
+    if total <= 0.0 || total < least {
+        let needed = if least > 0.0 { format!(", fewer than minSamples {least}") } else { String::new() };
+        return Err(inconclusive(Inconclusive::LowTraffic, format!("the total is {}{needed}", number(total))));
+    }
+    Ok(bad.unwrap_or(0.0) / total)
+}
+
+/// One finite number, or nothing; everything else is an outcome already.
+fn single(reading: &Reading) -> Result<Option<f64>, Judged> {
+    match reading {
+        Err((error, sentence)) => Err(failed(*error, sentence.clone())),
+        Ok(samples) => match samples.as_slice() {
+            [] => Ok(None),
+            [one] if one.is_finite() => Ok(Some(*one)),
+            [one] => Err(failed(AnswerError::NotANumber, format!("the answer is {one}, not a number to compare"))),
+            many => Err(failed(
+                AnswerError::SeveralSeries,
+                format!(
+                    "{} series answer where one is expected; aggregate them, for example with sum() or max()",
+                    many.len()
+                ),
+            )),
+        },
+    }
+}
+
+fn compared(check: &Threshold, window: Option<Duration>, value: f64) -> Judged {
+    let over = window.map(|w| format!(" over {w}")).unwrap_or_default();
+    let below = |bound: &&Decimal| value < bound.value();
+    let above = |bound: &&Decimal| value > bound.value();
+    let shown = number(value);
+    let (outcome, sentence) = if let Some(min) = check.min.as_ref().filter(below) {
+        (Outcome::Breach, format!("{shown} is below min {min}{over}"))
+    } else if let Some(max) = check.max.as_ref().filter(above) {
+        (Outcome::Breach, format!("{shown} is above max {max}{over}"))
+    } else {
+        match &check.target {
+            Some(target) if check.max.is_some() && value > target.value() => (
+                Outcome::Inconclusive(Inconclusive::OffTarget),
+                format!("{shown} is within max but above target {target}{over}"),
+            ),
+            Some(target) if check.min.is_some() && value < target.value() => (
+                Outcome::Inconclusive(Inconclusive::OffTarget),
+                format!("{shown} is within min but below target {target}{over}"),
+            ),
+            _ => (Outcome::Pass, format!("{shown} is within {}{over}", bounds(check))),
+        }
+    };
+    Judged { outcome, sentence, value: Some(value) }
+}
+
+fn bounds(check: &Threshold) -> String {
+    let part = |name: &str, bound: &Option<Decimal>| bound.as_ref().map(|b| format!("{name} {b}"));
+    let target = part("target", &check.target);
+    let parts: Vec<String> = match target {
+        Some(target) => vec![target],
+        None => [part("min", &check.min), part("max", &check.max)].into_iter().flatten().collect(),
+    };
+    parts.join(" and ")
+}
+
+/// A number as people read it: four significant digits, no exponent in the usual range.
+fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    if value == 0.0 || (magnitude >= 1_000.0 && magnitude < 1e15) {
+        return format!("{value:.0}");
+    }
+    if !(1e-6..1e15).contains(&magnitude) {
+        return format!("{value:.3e}");
+    }
+    let decimals = (3 - magnitude.log10().floor() as i32).clamp(0, 9) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+fn inconclusive(reason: Inconclusive, sentence: String) -> Judged {
+    Judged { outcome: Outcome::Inconclusive(reason), sentence, value: None }
+}
+
+fn failed(error: AnswerError, sentence: String) -> Judged {
+    Judged { outcome: Outcome::Error(error), sentence, value: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn threshold(yaml: serde_json::Value) -> Threshold {
+        serde_json::from_value(yaml).expect("a threshold")
+    }
+
+    fn answers(value: Reading, total: Option<Reading>) -> Answers {
+        let at = Time::from_timestamp(1_000, 0).expect("a time");
+        Answers { at, window: Some(Duration::seconds(300)), value, total, newest: Ok(vec![990.0]) }
+    }
+
+    fn outcome(check: &Threshold, answers: &Answers) -> Outcome {
+        judge(check, answers, Duration::seconds(60)).outcome
+    }
+
+    #[test]
+    fn bounds_and_target() {
+        let check = threshold(serde_json::json!({"query": "q", "max": "0.05", "target": "0.005"}));
+        for (value, expected) in [
+            (0.001, Outcome::Pass),
+            (0.005, Outcome::Pass),
+            (0.02, Outcome::Inconclusive(Inconclusive::OffTarget)),
+            (0.05, Outcome::Inconclusive(Inconclusive::OffTarget)),
+            (0.051, Outcome::Breach),
+        ] {
+            assert_eq!(outcome(&check, &answers(Ok(vec![value]), None)), expected, "{value}");
+        }
+        let floor = threshold(serde_json::json!({"query": "q", "min": "10", "max": "20"}));
+        assert_eq!(outcome(&floor, &answers(Ok(vec![9.9]), None)), Outcome::Breach);
+        assert_eq!(outcome(&floor, &answers(Ok(vec![10.0]), None)), Outcome::Pass);
+    }
+
+    #[test]
+    fn a_doubtful_answer_is_never_a_pass() {
+        let check = threshold(serde_json::json!({"query": "q", "max": "0.05"}));
+        let error = |e| Err((e, "x".to_owned()));
+        for (value, expected) in [
+            (Ok(vec![]), Outcome::Inconclusive(Inconclusive::Empty)),
+            (Ok(vec![f64::NAN]), Outcome::Error(AnswerError::NotANumber)),
+            (Ok(vec![f64::NEG_INFINITY]), Outcome::Error(AnswerError::NotANumber)),
+            (Ok(vec![0.0, 0.0]), Outcome::Error(AnswerError::SeveralSeries)),
+            (error(AnswerError::Partial), Outcome::Error(AnswerError::Partial)),
+            (error(AnswerError::Query), Outcome::Error(AnswerError::Query)),
+        ] {
+            assert_eq!(outcome(&check, &answers(value.clone(), None)), expected, "{value:?}");
+        }
+        let mut stale = answers(Ok(vec![0.0]), None);
+        stale.newest = Ok(vec![900.0]);
+        assert_eq!(outcome(&check, &stale), Outcome::Inconclusive(Inconclusive::Stale));
+        stale.newest = Ok(vec![]);
+        assert_eq!(outcome(&check, &stale), Outcome::Inconclusive(Inconclusive::Empty));
+    }
+
+    #[test]
+    fn a_ratio_needs_its_total_and_forgives_missing_errors() {
+        let check =
+            threshold(serde_json::json!({"ratio": {"bad": "b", "total": "t"}, "max": "0.05", "minSamples": 100}));
+        for (bad, total, expected) in [
+            (vec![], vec![500.0], Outcome::Pass),
+            (vec![50.0], vec![500.0], Outcome::Breach),
+            (vec![50.0], vec![99.0], Outcome::Inconclusive(Inconclusive::LowTraffic)),
+            (vec![0.0], vec![0.0], Outcome::Inconclusive(Inconclusive::LowTraffic)),
+            (vec![1.0], vec![], Outcome::Inconclusive(Inconclusive::Empty)),
+            (vec![1.0], vec![1.0, 2.0], Outcome::Error(AnswerError::SeveralSeries)),
+        ] {
+            assert_eq!(
+                outcome(&check, &answers(Ok(bad.clone()), Some(Ok(total.clone())))),
+                expected,
+                "{bad:?} of {total:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.123456, "0.1235"),
+            (12.5, "12.5"),
+            (1234567.0, "1234567"),
+            (3e-9, "3.000e-9"),
+            (0.05, "0.05"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}

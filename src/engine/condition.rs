@@ -1,0 +1,218 @@
+//! What a schedule's status says: for people, and for kstatus, `kubectl wait`, Argo CD and Flux.
+
+use crate::api::{
+    Condition, ConditionStatus, EnvironmentProgress, Gate, MigrationScheduleStatus, PauseStatus, RunState, Time,
+};
+
+use super::state::{Run, State, clip};
+use super::view::View;
+
+/// What one condition says.
+struct Said {
+    status: ConditionStatus,
+    reason: &'static str,
+    message: String,
+}
+
+impl Said {
+    fn new(status: ConditionStatus, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into() }
+    }
+
+    fn no(reason: &'static str) -> Self {
+        Self::new(ConditionStatus::False, reason, "")
+    }
+}
+
+/// Writes the summary.
+///
+/// # Source
+/// kstatus takes the first of `Stalled` and `Reconciling` that is True, in list order; a Ready that is False is "in
+/// progress" to it, never "failed". A migration waits for days, so waiting is Ready, and `Reconciling` is True only
+/// while a flag moves.
+pub(super) fn report(view: &View, state: &State, pauses: &[PauseStatus], now: Time) -> MigrationScheduleStatus {
+    let environments = progress(view, state);
+    let complete = environments.iter().filter(|e| matches!(e.state, RunState::Completed | RunState::Finished)).count();
+    let completed = view.plan.is_ok() && !environments.is_empty() && complete == environments.len();
+    let mut summary = MigrationScheduleStatus {
+        observed_generation: view.generation,
+        conditions: Vec::new(),
+        progress: format!("{complete}/{}", environments.len()),
+        pauses: pauses.to_vec(),
+        environments,
+    };
+    let stalled = stalled(view, state);
+    let moving = moving(state);
+    let ready = match &stalled {
+        Some(said) => Said::new(ConditionStatus::False, said.reason, said.message.clone()),
+        None => ready(view, state, &moving, completed, &summary),
+    };
+    let done = if completed {
+        Said::new(ConditionStatus::True, "Completed", "every environment is complete")
+    } else {
+        Said::new(ConditionStatus::False, "InProgress", format!("{} environments are complete", summary.progress))
+    };
+    for (type_, said) in [
+        ("Stalled", stalled.unwrap_or_else(|| Said::no("NotStalled"))),
+        ("Reconciling", moving.unwrap_or_else(|| Said::no("NotReconciling"))),
+        ("Ready", ready),
+        ("Completed", done),
+    ] {
+        summary.conditions.push(condition(view, type_, said, now));
+    }
+    summary
+}
+
+fn condition(view: &View, type_: &str, said: Said, now: Time) -> Condition {
+    let before = view.status.conditions.iter().find(|c| c.type_ == type_ && c.status == said.status);
+    Condition {
+        type_: type_.to_owned(),
+        status: said.status,
+        reason: said.reason.to_owned(),
+        message: clip(&said.message),
+        last_transition_time: before.map_or(now, |c| c.last_transition_time),
+        observed_generation: view.generation,
+    }
+}
+
+/// The latest run of each step of the plan; where there is no plan, the runs themselves.
+fn progress(view: &View, state: &State) -> Vec<EnvironmentProgress> {
+    let line = |run: &Run| EnvironmentProgress {
+        phase: run.spec.phase.clone(),
+        namespace: run.spec.environment.namespace.clone(),
+        environment: run.spec.environment.name.clone(),
+        state: run.stage.state(),
+        epoch: run.spec.epoch,
+        since: Some(run.since),
+        message: run.message.clone(),
+    };
+    let latest = |phase: &str, environment| {
+        let own = state.runs.values().filter(|r| r.spec.phase == phase && r.spec.environment == environment);
+        own.max_by_key(|r| r.spec.epoch)
+    };
+    let mut all = Vec::new();
+    for (phase, environment) in view.plan.iter().flat_map(|p| p.steps()) {
+        let key = &environment.key;
+        all.push(latest(&phase.name, key.clone()).map_or_else(
+            || {
+                EnvironmentProgress {
+                    phase: phase.name.clone(),
+                    namespace: key.namespace.clone(),
+                    environment: key.name.clone(),
+                    state: RunState::Pending,
+                    epoch: 0,
+                    since: None,
+                    message: phase
+                        .start
+                        .map(|s| format!("starts at {} at the earliest", s.format("%Y-%m-%d %H:%M:%S UTC")))
+                        .unwrap_or_default(),
+                }
+            },
+            line,
+        ));
+    }
+    for run in state.runs.values() {
+        let listed = all.iter().any(|e| {
+            e.phase == run.spec.phase
+                && e.namespace == run.spec.environment.namespace
+                && e.environment == run.spec.environment.name
+        });
+        let newest = latest(&run.spec.phase, run.spec.environment.clone()).is_some_and(|l| l.name == run.name);
+        if !listed && newest {
+            all.push(line(run));
+        }
+    }
+    all
+}
+
+/// Why nothing can continue without a correction by a person.
+fn stalled(view: &View, state: &State) -> Option<Said> {
+    let yes = |reason, message: String| Some(Said::new(ConditionStatus::True, reason, message));
+    if let Err(problems) = &view.plan {
+        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        return yes("InvalidSpec", all.join("; "));
+    }
+    if let Some(why) = view.unreadable.first() {
+        return yes("UnreadableRun", why.clone());
+    }
+    for run in current(state) {
+        match (run.stage.state(), &run.held) {
+            (RunState::RolledBack, _) => {
+                return yes("RolledBack", format!("{} was rolled back: {}", run.label(), cause(run)));
+            }
+            (_, Some(held)) => return yes("Held", format!("{} is held: {}", run.label(), held.message)),
+            _ => {}
+        }
+        if let Some(wait) = run.waits.iter().find(|w| w.gate == Gate::Claim) {
+            return yes("TargetClaimed", format!("{}: {}", run.label(), wait.message));
+        }
+    }
+    None
+}
+
+fn cause(run: &Run) -> &str {
+    run.stage.rollback().map_or("", |r| r.reason.as_str())
+}
+
+fn current(state: &State) -> impl Iterator<Item = &Run> {
+    state.runs.values().filter(|r| super::gate::is_latest(state, r))
+}
+
+fn moving(state: &State) -> Option<Said> {
+    current(state).find_map(|run| {
+        let (reason, message) = match run.stage.state() {
+            RunState::Flipping => ("Flipping", format!("the flag of {} is being raised", run.label())),
+            RunState::RollingBack => ("RollingBack", format!("the flag of {} goes back: {}", run.label(), cause(run))),
+            _ => return None,
+        };
+        Some(Said::new(ConditionStatus::True, reason, message))
+    })
+}
+
+fn ready(
+    view: &View,
+    state: &State,
+    moving: &Option<Said>,
+    completed: bool,
+    summary: &MigrationScheduleStatus,
+) -> Said {
+    if completed {
+        return Said::new(ConditionStatus::True, "Completed", "every environment is complete");
+    }
+    if let Some(said) = moving {
+        let status = if said.reason == "RollingBack" { ConditionStatus::False } else { ConditionStatus::Unknown };
+        return Said::new(status, said.reason, said.message.clone());
+    }
+    if view.deleting {
+        return Said::new(ConditionStatus::False, "Deleting", "the schedule is being deleted");
+    }
+    for run in current(state).filter(|r| !r.stage.state().is_over()) {
+        let doubtful = |gate| matches!(gate, Gate::Environment | Gate::Target | Gate::Workload | Gate::Evidence);
+        if let Some(wait) = run.waits.iter().find(|w| doubtful(w.gate)) {
+            return Said::new(ConditionStatus::Unknown, "Waiting", format!("{} waits: {}", run.label(), wait.message));
+        }
+        if let Some(wait) = run.waits.first() {
+            let reason = match wait.gate {
+                Gate::Pause => "Paused",
+                Gate::Suspend => "Suspended",
+                Gate::Soak => "Soaking",
+                _ => "Waiting",
+            };
+            return Said::new(ConditionStatus::True, reason, format!("{}: {}", run.label(), wait.message));
+        }
+        if run.stage.state() != RunState::Completed {
+            return Said::new(ConditionStatus::True, "OnPlan", format!("{} is {}", run.label(), run.stage.state()));
+        }
+    }
+    let next = summary.environments.iter().find(|e| e.state == RunState::Pending);
+    let message = match next {
+        Some(e) => [format!("{} {} is next", e.phase, e.environment), e.message.clone()]
+            .iter()
+            .filter(|s| !s.is_empty())
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("; "),
+        None => "on plan".to_owned(),
+    };
+    Said::new(ConditionStatus::True, "Scheduled", message)
+}

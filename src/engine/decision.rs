@@ -1,0 +1,108 @@
+//! A decision is data: what the runs will say, what is sent, and when to look again.
+
+use crate::api::{ArmedTarget, MigrationScheduleStatus, OrderOutcome, Time, Transition, WorkloadRef};
+
+use super::state::State;
+use super::target::Stamp;
+
+/// Everything that follows from one pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// What is remembered from now on.
+    pub state: State,
+    /// What the schedule's status says from now on.
+    pub status: MigrationScheduleStatus,
+    /// The orders that are answered.
+    pub answers: Vec<OrderAnswer>,
+    /// Stamps that make late raises fail.
+    pub seals: Vec<Seal>,
+    /// What is sent to targets. A pass that retreats never advances.
+    pub motion: Motion,
+    /// What becomes of the finalizer.
+    pub finalizer: Finalizer,
+    /// The transitions of this pass, with the run's name.
+    pub transitions: Vec<(String, Transition)>,
+    /// When to look again at the latest; later than now.
+    pub wake: Time,
+}
+
+/// Which way the flags move.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Motion {
+    /// Nothing is sent.
+    Still,
+    /// Flags go down, at once, asking nobody.
+    Retreat(Vec<Lower>, Vec<Restart>),
+    /// Flags go up, after the state is stored.
+    Advance(Vec<Raise>, Vec<Restart>),
+}
+
+/// Raises a flag on a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Raise {
+    /// The target.
+    pub target: ArmedTarget,
+    /// The version that was read.
+    pub resource_version: String,
+    /// Whether the field may be taken from another manager; only where the value read is `disabled`.
+    pub force: bool,
+    /// The stamp.
+    pub stamp: Stamp,
+    /// Not sent after this.
+    pub send_by: Time,
+}
+
+/// Lowers a flag on a target. Carries no version and always forces.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lower {
+    /// The target.
+    pub target: ArmedTarget,
+    /// The closing stamp.
+    pub stamp: Stamp,
+}
+
+/// Writes a stamp without changing the value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seal {
+    /// The target.
+    pub target: ArmedTarget,
+    /// The version that was read.
+    pub resource_version: String,
+    /// The stamp.
+    pub stamp: Stamp,
+}
+
+/// Restarts a workload so that it sees a flag's new value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restart {
+    /// The namespace.
+    pub namespace: String,
+    /// The workload.
+    pub workload: WorkloadRef,
+    /// The flag.
+    pub flag: String,
+    /// The decision id that the pod template carries from then on.
+    pub decision: String,
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderAnswer {
+    /// The Intervention's name.
+    pub name: String,
+    /// Whether it was applied.
+    pub outcome: OrderOutcome,
+    /// In a sentence.
+    pub message: String,
+}
+
+/// What becomes of the finalizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finalizer {
+    /// It stays as it is.
+    Leave,
+    /// It must be there before a run is made.
+    Add,
+    /// Everything that deletion asks for is done.
+    Remove,
+}

@@ -1,0 +1,320 @@
+//! Raising: from open gates through the fence to a completed rollout.
+
+use chrono::TimeDelta;
+
+use crate::api::{Armed, Attempt, FORMAT_VERSION, Gate, HeldReason, Mode, PlaceKind};
+
+use super::decision::{Raise, Restart, Seal};
+use super::gate::{Gates, gates};
+use super::order::observes;
+use super::probe::{FoundWorkload, WorkloadKey, WorkloadReading};
+use super::state::{Flip, Run, RunLedger, Stage};
+use super::step::Pass;
+use super::target::{Stamp, StampKind, Standing, TargetReading, standing};
+use super::view::pause_of;
+use crate::analysis::CheckLedger;
+
+/// A raise that was not sent within this is not sent any more.
+const SEND_WITHIN: TimeDelta = TimeDelta::seconds(10);
+
+impl Pass<'_> {
+    pub(super) fn gating(&mut self, run: &mut Run) {
+        if self.view.deleting {
+            return run.go(Stage::Finished(None), "the schedule was deleted before the flip", "hoist", self.now);
+        }
+        let found = gates(self.view, &self.state, run, self.seen, self.now);
+        let interval = self.view.flip_plan(run).and_then(|f| f.checks.iter().map(|c| c.interval.delta()).min());
+        if found.open() {
+            return self.flip(run, found);
+        }
+        match &found.held {
+            Some((reason, message)) => run.hold(*reason, message, self.now),
+            None => run.held = None,
+        }
+        self.note_checks(run, found.checks);
+        self.wait(run, found.waits);
+        self.wake_for_gates(interval);
+    }
+
+    /// Arms the run and, in `Act`, writes down the first attempt.
+    fn flip(&mut self, run: &mut Run, found: Gates) {
+        let (Some((phase, _)), Some(plan), Ok(whole)) =
+            (self.view.step_of(run), self.view.flip_plan(run), &self.view.plan)
+        else {
+            return;
+        };
+        let observe = observes(self.view);
+        let armed = Armed {
+            at: self.now,
+            mode: if observe { Mode::Observe } else { Mode::Act },
+            targets: found.targets.iter().map(|(t, _)| t.clone()).collect(),
+            checks: plan.checks.clone(),
+            prometheus: plan.prometheus.clone(),
+            soak: phase.soak,
+            deadline: whole.deadline,
+        };
+        if observe {
+            let flip = Flip { armed, attempt: None };
+            run.go(
+                Stage::Verifying(flip),
+                "others raised the flag; mode is Observe, so it is only watched",
+                "others",
+                self.now,
+            );
+            return self.wake_in(TimeDelta::seconds(1));
+        }
+        let versions: Vec<String> = found.targets.into_iter().map(|(_, version)| version).collect();
+        let flip = Flip { armed, attempt: None };
+        let reason = match &run.spec.opened_by {
+            None => "every gate is open".to_owned(),
+            Some(opened) => format!("every gate is open; epoch opened by Intervention {}", opened.intervention),
+        };
+        run.go(Stage::Flipping(flip.clone()), &reason, "hoist", self.now);
+        let all: Vec<usize> = (0..versions.len()).collect();
+        self.attempt(run, flip, &all, &versions);
+    }
+
+    /// Writes down an attempt and what it sends.
+    fn attempt(&mut self, run: &mut Run, mut flip: Flip, which: &[usize], versions: &[String]) {
+        run.attempts += 1;
+        let attempt = Attempt {
+            number: run.attempts,
+            decision: run.decision("r", run.attempts),
+            send_by: self.now + SEND_WITHIN,
+        };
+        for (index, version) in which.iter().zip(versions) {
+            let Some(target) = flip.armed.targets.get(*index) else { continue };
+            self.raises.push(Raise {
+                target: target.clone(),
+                resource_version: version.clone(),
+                force: true,
+                stamp: self.stamp(run, StampKind::Raised, &attempt.decision, None),
+                send_by: attempt.send_by,
+            });
+        }
+        self.raise_restarts.extend(restarts(&flip, &attempt.decision));
+        flip.attempt = Some(attempt);
+        run.stage = Stage::Flipping(flip);
+        self.wake_in(TimeDelta::seconds(1));
+    }
+
+    pub(super) fn stamp(&self, run: &Run, kind: StampKind, decision: &str, why: Option<&str>) -> Stamp {
+        Stamp {
+            v: FORMAT_VERSION,
+            kind,
+            run: run.reference(),
+            schedule: self.view.uid.clone(),
+            epoch: run.spec.epoch,
+            decision: decision.to_owned(),
+            at: self.now,
+            why: why.and_then(Stamp::why),
+        }
+    }
+
+    /// How each armed target stands; nothing for one that was not seen or could not be read.
+    pub(super) fn standings(&self, run: &Run, flip: &Flip) -> Vec<Option<Standing>> {
+        let one = |t: &crate::api::ArmedTarget| {
+            let reading = self.seen.targets.get(&t.place)?.as_ref().ok()?;
+            Some(standing(t, &run.reference(), run.spec.epoch, flip.decision(), reading))
+        };
+        flip.armed.targets.iter().map(one).collect()
+    }
+
+    pub(super) fn flipping(&mut self, run: &mut Run, flip: Flip) {
+        self.wake_in(TimeDelta::seconds(1));
+        if self.ordered_back(run, &flip) || self.deleted(run, &flip, true) {
+            return;
+        }
+        let standings = self.standings(run, &flip);
+        if self.closed_already(run, &flip, &standings) || standings.iter().any(Option::is_none) {
+            return;
+        }
+        let standings: Vec<Standing> = standings.into_iter().flatten().collect();
+        if standings.iter().all(|s| *s == Standing::Up) {
+            run.go(Stage::Verifying(flip.clone()), "the flag is up; its pods are not proven yet", "hoist", self.now);
+            return self.verifying(run, flip);
+        }
+        match &flip.attempt {
+            Some(attempt) => {
+                let decision = attempt.decision.clone();
+                self.seal(run, flip, &decision, &standings);
+            }
+            None => self.again(run, flip, &standings),
+        }
+    }
+
+    /// Makes sure that nothing of an unfinished attempt can arrive any more.
+    fn seal(&mut self, run: &mut Run, mut flip: Flip, decision: &str, standings: &[Standing]) {
+        let mut open = false;
+        let seal = format!("{decision}-sealed");
+        for (target, standing) in flip.armed.targets.iter().zip(standings) {
+            match standing {
+                Standing::Sealed(by) if *by == seal => {}
+                Standing::Up | Standing::Missing | Standing::Replaced(_) | Standing::Closed(_) => {}
+                Standing::UpByOthers(_)
+                | Standing::Third(..)
+                | Standing::Unreadable(_)
+                | Standing::Down(_)
+                | Standing::Sealed(_) => {
+                    open = true;
+                    if let Some(Ok(TargetReading::Found(found))) = self.seen.targets.get(&target.place) {
+                        let stamp = self.stamp(run, StampKind::Sealed, &seal, None);
+                        self.seals.push(Seal {
+                            target: target.clone(),
+                            resource_version: found.resource_version.clone(),
+                            stamp,
+                        });
+                    }
+                }
+            }
+        }
+        let foreign = standings.iter().find(|s| matches!(s, Standing::UpByOthers(_) | Standing::Third(..)));
+        if let Some(message) = foreign.map(|s| format!("while the flip was sent, somebody else set the flag: {s:?}")) {
+            // Their write changed the version, so ours is refused; what is left is theirs.
+            return self.give_up(run, &message, standings);
+        }
+        if open {
+            return;
+        }
+        flip.attempt = None;
+        if standings.contains(&Standing::Up) {
+            run.stage = Stage::Flipping(flip);
+        } else {
+            self.give_up(run, "the flip did not arrive; its targets are sealed against a late write", standings);
+        }
+    }
+
+    /// Goes back to the gates where nothing of the flip is up; else waits for a person.
+    fn give_up(&mut self, run: &mut Run, reason: &str, standings: &[Standing]) {
+        if standings.contains(&Standing::Up) {
+            run.hold(HeldReason::Drifted, reason, self.now);
+        } else {
+            run.go(Stage::Gating, reason, "hoist", self.now);
+        }
+    }
+
+    /// Sends what is missing of a flip that arrived in part.
+    fn again(&mut self, run: &mut Run, flip: Flip, standings: &[Standing]) {
+        if let Some(pause) = pause_of(&self.orders.pauses, run) {
+            let message = format!("paused in mid-flip by Intervention {}: {}", pause.intervention, pause.reason);
+            return self.wait(run, vec![(Gate::Pause, message)]);
+        }
+        if self.view.policy.is_none_or(|p| p.suspend) || observes(self.view) {
+            return self.wait(run, vec![(Gate::Suspend, "suspended in mid-flip".to_owned())]);
+        }
+        let mut which = Vec::new();
+        let mut versions = Vec::new();
+        for (index, (target, standing)) in flip.armed.targets.iter().zip(standings).enumerate() {
+            match (standing, self.seen.targets.get(&target.place)) {
+                (Standing::Up, _) => {}
+                (Standing::Down(_) | Standing::Sealed(_), Some(Ok(TargetReading::Found(found)))) => {
+                    which.push(index);
+                    versions.push(found.resource_version.clone());
+                }
+                (other, _) => {
+                    return run.hold(
+                        HeldReason::Drifted,
+                        &format!("{}: the flip is up elsewhere, but here it is {other:?}", target.place),
+                        self.now,
+                    );
+                }
+            }
+        }
+        self.attempt(run, flip, &which, &versions);
+    }
+
+    pub(super) fn verifying(&mut self, run: &mut Run, flip: Flip) {
+        let young = self.now - run.since < TimeDelta::minutes(1);
+        self.wake_in(TimeDelta::seconds(if young { 1 } else { 5 }));
+        if !self.watch(run, &flip) || self.rollout_breaches(run, &flip) {
+            return;
+        }
+        if let Some(decision) = flip.decision().filter(|_| run.writes(self.view.mode())) {
+            let missing = restarts(&flip, decision).into_iter().filter(|r| !self.restarted(r));
+            self.raise_restarts.extend(missing.collect::<Vec<_>>());
+        }
+        if let Some(why) = self.unproven(&flip, flip.decision()) {
+            return self.wait(run, vec![(Gate::Workload, why)]);
+        }
+        if run.held.is_some() {
+            return;
+        }
+        let ledger = CheckLedger::new;
+        let checks = flip.armed.checks.iter().map(|c| ledger(c, &flip.armed.prometheus, self.now)).collect();
+        self.state.ledgers.insert(run.name.clone(), RunLedger { checks, ..RunLedger::default() });
+        let reason = format!("the rollout is complete; soaks for {}", flip.armed.soak);
+        run.go(Stage::Soaking(flip, self.now), &reason, "hoist", self.now);
+    }
+
+    /// Why the workloads are not yet proven to run on the value, where they are not.
+    pub(super) fn unproven(&self, flip: &Flip, decision: Option<&str>) -> Option<String> {
+        for restart in decision.map(|d| restarts(flip, d)).unwrap_or_default() {
+            if !self.restarted(&restart) {
+                return Some(format!("{:?} {} is to be restarted", restart.workload.kind, restart.workload.name));
+            }
+        }
+        for key in workloads(flip) {
+            let why = match self.seen.workloads.get(&key) {
+                None => "is not read yet".to_owned(),
+                Some(Err(why)) => format!("cannot be read: {why}"),
+                Some(Ok(WorkloadReading::Missing)) => continue,
+                Some(Ok(WorkloadReading::Found(found))) if found.complete => continue,
+                Some(Ok(WorkloadReading::Found(found))) => rollout_sentence(found),
+            };
+            return Some(format!("{key} {why}"));
+        }
+        None
+    }
+
+    /// Whether a restart has reached the pod template, or there is nothing to restart.
+    pub(super) fn restarted(&self, restart: &Restart) -> bool {
+        let key = WorkloadKey { namespace: restart.namespace.clone(), workload: restart.workload.clone() };
+        match self.seen.workloads.get(&key) {
+            Some(Ok(WorkloadReading::Found(found))) => found.restarts.get(&restart.flag) == Some(&restart.decision),
+            Some(Ok(WorkloadReading::Missing)) => true,
+            Some(Err(_)) | None => false,
+        }
+    }
+}
+
+/// The rollout in words that do not change with every pod.
+fn rollout_sentence(found: &FoundWorkload) -> String {
+    match (&found.blocked, found.lagging.first()) {
+        (Some(why), _) => why.clone(),
+        (None, Some(pod)) => format!("is not rolled out: {pod} still runs the old value"),
+        (None, None) => "is not rolled out yet".to_owned(),
+    }
+}
+
+/// The restarts that a decision asks for: those of ConfigMap targets, once for each workload and flag.
+pub(super) fn restarts(flip: &Flip, decision: &str) -> Vec<Restart> {
+    let mut all: Vec<Restart> = Vec::new();
+    for target in flip.armed.targets.iter().filter(|t| t.place.kind == PlaceKind::ConfigMap) {
+        for workload in &target.workloads {
+            let restart = Restart {
+                namespace: target.place.namespace.clone(),
+                workload: workload.clone(),
+                flag: target.flag.clone(),
+                decision: decision.to_owned(),
+            };
+            if !all.contains(&restart) {
+                all.push(restart);
+            }
+        }
+    }
+    all
+}
+
+/// The workloads that must see a flip, each once.
+pub(super) fn workloads(flip: &Flip) -> Vec<WorkloadKey> {
+    let mut all: Vec<WorkloadKey> = Vec::new();
+    for target in &flip.armed.targets {
+        for workload in &target.workloads {
+            let key = WorkloadKey { namespace: target.place.namespace.clone(), workload: workload.clone() };
+            if !all.contains(&key) {
+                all.push(key);
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,255 @@
+//! What must hold before a flip. Gates are independent; all of them are looked at in every pass.
+
+use crate::analysis::{CheckLedger, Judged, Outcome, judge};
+use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Mode, RunState, Time};
+
+use super::plan::FlipPlan;
+use super::probe::{FoundWorkload, Observations, WorkloadKey, WorkloadReading};
+use super::state::{Run, State};
+use super::target::{FoundTarget, StampKind, TargetPlan, TargetReading};
+use super::view::{View, pause_of};
+
+/// What the gates of one run come to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Gates {
+    /// What is missing, in sentences.
+    pub waits: Vec<(Gate, String)>,
+    /// What a person must settle.
+    pub held: Option<(HeldReason, String)>,
+    /// The checks that do not pass: name, outcome, sentence.
+    pub checks: Vec<(String, CheckOutcome, String)>,
+    /// The targets as they would be armed, with the version that was read.
+    pub targets: Vec<(ArmedTarget, String)>,
+    /// Whether others set `enabled` on every target.
+    pub raised_by_others: bool,
+}
+
+impl Gates {
+    /// Whether nothing stands against the flip.
+    pub fn open(&self) -> bool {
+        self.waits.is_empty() && self.held.is_none()
+    }
+
+    fn wait(&mut self, gate: Gate, message: impl Into<String>) {
+        self.waits.push((gate, message.into()));
+    }
+}
+
+/// Looks at every gate of a run.
+pub(super) fn gates(view: &View, state: &State, run: &Run, seen: &Observations, now: Time) -> Gates {
+    let mut gates = Gates::default();
+    people(view, run, &mut gates);
+    predecessors(view, state, run, &mut gates);
+    let Some((_, step)) = view.step_of(run) else {
+        if view.plan.is_ok() {
+            gates.wait(Gate::Spec, format!("{} is no longer part of the schedule", run.label()));
+        }
+        return gates;
+    };
+    if step.suspended {
+        gates.wait(Gate::Suspend, format!("Environment {} is suspended by its owner", step.key));
+    }
+    if let Some(other) = view.neighbours.busy.get(&step.key) {
+        gates.wait(Gate::Turn, format!("another flip is in work in Environment {}: {other}", step.key));
+    }
+    match &step.flip {
+        Err(why) => gates.wait(Gate::Environment, why),
+        Ok(flip) => {
+            for target in &flip.targets {
+                if let Some(other) = view.neighbours.claimed.get(&target.place) {
+                    gates.wait(Gate::Claim, format!("{} is claimed by schedule {other}", target.place));
+                }
+            }
+            flip_gates(view, run, flip, seen, now, &mut gates);
+        }
+    }
+    if view.mode() == Some(Mode::Observe) && !gates.raised_by_others && gates.open() {
+        let message =
+            "mode is Observe: every gate is open and Hoist would raise the flag now; it watches until others do";
+        gates.wait(Gate::Mode, message);
+    }
+    gates
+}
+
+fn people(view: &View, run: &Run, gates: &mut Gates) {
+    if let Err(problems) = &view.plan {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        let more = match problems.len() {
+            0 | 1 => String::new(),
+            n => format!(" (and {} more)", n - 1),
+        };
+        gates.wait(Gate::Spec, format!("the schedule is invalid: {first}{more}"));
+    }
+    for why in &view.unreadable {
+        gates.wait(Gate::Spec, why.clone());
+    }
+    if let Some(pause) = pause_of(view.pauses(), run) {
+        gates.wait(Gate::Pause, format!("paused by Intervention {}: {}", pause.intervention, pause.reason));
+    }
+    if view.policy.is_some_and(|p| p.suspend) {
+        gates.wait(Gate::Suspend, "the schedule is suspended (spec.suspend)");
+    }
+}
+
+fn predecessors(view: &View, state: &State, run: &Run, gates: &mut Gates) {
+    let steps: Vec<_> = view.plan.iter().flat_map(|p| p.steps()).map(|(p, e)| (p.name.as_str(), &e.key)).collect();
+    let place = |r: &Run| steps.iter().position(|(p, e)| *p == r.spec.phase && **e == r.spec.environment);
+    let own = place(run);
+    for other in state.runs.values().filter(|o| o.name != run.name && is_latest(state, o)) {
+        let why = match (&other.held, other.stage.state()) {
+            (_, state @ (RunState::RolledBack | RunState::RollingBack)) => format!("is {state}"),
+            (Some(held), _) => format!("is held: {}", held.message),
+            (None, state) if place(other) < own && !matches!(state, RunState::Completed | RunState::Finished) => {
+                format!("is {state}")
+            }
+            _ => continue,
+        };
+        gates.wait(Gate::Predecessor, format!("waits for {}, which {why}", other.label()));
+    }
+}
+
+/// Whether no later epoch of the same environment and phase exists.
+pub(super) fn is_latest(state: &State, run: &Run) -> bool {
+    !state.runs.values().any(|o| {
+        o.spec.phase == run.spec.phase && o.spec.environment == run.spec.environment && o.spec.epoch > run.spec.epoch
+    })
+}
+
+fn flip_gates(view: &View, run: &Run, flip: &FlipPlan, seen: &Observations, now: Time, gates: &mut Gates) {
+    let mut up = 0;
+    for target in &flip.targets {
+        match seen.targets.get(&target.place) {
+            None => gates.wait(Gate::Target, format!("{} is not read yet", target.place)),
+            Some(Err(why)) => gates.wait(Gate::Target, format!("{} cannot be read: {why}", target.place)),
+            Some(Ok(TargetReading::Missing)) => {
+                gates.wait(Gate::Target, format!("{} does not exist; create it, Hoist never does", target.place));
+            }
+            Some(Ok(TargetReading::Found(found))) => up += usize::from(target_gate(view, run, target, found, gates)),
+        }
+        for workload in &target.workloads {
+            let key = WorkloadKey { namespace: target.place.namespace.clone(), workload: workload.clone() };
+            workload_gate(&key, seen, gates);
+        }
+    }
+    gates.raised_by_others = up > 0 && up == flip.targets.len();
+    for check in &flip.checks {
+        let measured = seen.measurements.get(&(run.name.clone(), check.name.clone()));
+        let max_age = CheckLedger::max_age(flip.prometheus.scrape_interval);
+        let judged = match measured {
+            None => None,
+            Some(m) => {
+                m.answers.last().filter(|a| a.at <= now).map(|a| judge(&check.threshold, a, max_age)).or_else(|| {
+                    let (error, why) = m.failed.clone()?;
+                    Some(Judged { outcome: Outcome::Error(error), sentence: why, value: None })
+                })
+            }
+        };
+        evidence_gate(&check.name, judged, gates);
+    }
+}
+
+fn evidence_gate(check: &str, judged: Option<Judged>, gates: &mut Gates) {
+    let Some(judged) = judged else {
+        return gates.wait(Gate::Evidence, format!("check {check} is not answered yet"));
+    };
+    let (outcome, word) = match judged.outcome {
+        Outcome::Pass => return,
+        Outcome::Breach => (CheckOutcome::Breach, "breaches before the flip"),
+        Outcome::Inconclusive(_) => (CheckOutcome::Inconclusive, "is inconclusive"),
+        Outcome::Error(_) => (CheckOutcome::Error, "has no usable answer"),
+    };
+    gates.wait(Gate::Evidence, format!("check {check} {word}: {}", judged.sentence));
+    gates.checks.push((check.to_owned(), outcome, judged.sentence));
+}
+
+/// Looks at one target; says whether others raised it already.
+fn target_gate(view: &View, run: &Run, target: &TargetPlan, found: &FoundTarget, gates: &mut Gates) -> bool {
+    let place = &target.place;
+    if found.deleting {
+        gates.wait(Gate::Target, format!("{place} is being deleted"));
+        return false;
+    }
+    let value = match &found.value {
+        Ok(value) => value,
+        Err(why) => {
+            gates.wait(Gate::Target, format!("{place}: {why}"));
+            return false;
+        }
+    };
+    let other = || {
+        found.owner.as_ref().map_or_else(|| "somebody whom managedFields do not name".to_owned(), ToString::to_string)
+    };
+    let raised = *value == target.values.enabled;
+    if raised && view.mode() == Some(Mode::Act) {
+        let message = format!(
+            "{place} is enabled already ({value}), set by {}; set it to {} to release this run",
+            other(),
+            target.values.disabled
+        );
+        gates.held = Some((HeldReason::RaisedBefore, message));
+        return true;
+    }
+    if !raised && *value != target.values.disabled {
+        let message = format!(
+            "{place} reads {value}, set by {}, which is neither of the flag's values; set it to {}",
+            other(),
+            target.values.disabled
+        );
+        gates.wait(Gate::Target, message);
+        return false;
+    }
+    let reopened = |closed: Time| run.spec.opened_by.as_ref().is_some_and(|o| o.at >= closed);
+    if let Some(stamp) = found.stamp.as_ref().filter(|s| !raised && s.kind == StampKind::Closed && !reopened(s.at)) {
+        let message = format!(
+            "{place} was rolled back at {} by run {}: {}; order a Retry of this run to raise it again",
+            stamp.at.format("%Y-%m-%d %H:%M:%S UTC"),
+            stamp.run,
+            stamp.why.as_deref().unwrap_or("no reason kept"),
+        );
+        gates.held = Some((HeldReason::PreviouslyRolledBack, message));
+    }
+    let armed = ArmedTarget {
+        flag: target.flag.clone(),
+        values: target.values.clone(),
+        place: place.clone(),
+        uid: found.uid.clone(),
+        workloads: target.workloads.clone(),
+        taken_from: found.owner.as_ref().map(|o| o.manager.clone()).filter(|m| *m != format!("hoist/{}", target.flag)),
+    };
+    gates.targets.push((armed, found.resource_version.clone()));
+    raised
+}
+
+fn workload_gate(key: &WorkloadKey, seen: &Observations, gates: &mut Gates) {
+    let message = match seen.workloads.get(key) {
+        None => "is not read yet".to_owned(),
+        Some(Err(why)) => format!("cannot be read: {why}"),
+        Some(Ok(WorkloadReading::Missing)) => "does not exist".to_owned(),
+        Some(Ok(WorkloadReading::Found(found))) => match unfit(found) {
+            None => return,
+            Some(why) => why,
+        },
+    };
+    let message = format!("{key} {message}");
+    if !gates.waits.iter().any(|(_, m)| *m == message) {
+        gates.wait(Gate::Workload, message);
+    }
+}
+
+fn unfit(found: &FoundWorkload) -> Option<String> {
+    if let Some(why) = &found.blocked {
+        Some(why.clone())
+    } else if let Some(pod) = found.crashing.first() {
+        Some(format!("is not healthy: {pod}"))
+    } else if !found.complete {
+        Some(format!("is not rolled out: {} of {} pods are up to date and ready", found.ready, found.desired))
+    } else {
+        None
+    }
+}
+
+impl std::fmt::Display for WorkloadKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {}/{}", self.workload.kind, self.namespace, self.workload.name)
+    }
+}

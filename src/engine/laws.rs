@@ -1,0 +1,188 @@
+//! The laws of design, as functions over what reached the store and the targets, in the order in which it reached them.
+//!
+//! They know nothing of how the engine decides. The simulator runs them after every step; tests run them on the trace
+//! of a real API server.
+
+use std::collections::BTreeMap;
+
+use crate::api::{EnvironmentKey, RunState, TargetPlace, Time};
+
+use super::target::StampKind;
+
+/// Something that reached the store or a target.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trace {
+    /// A run's state was stored.
+    Stored {
+        /// The run's namespace and name.
+        run: String,
+        /// The phase.
+        phase: String,
+        /// The Environment.
+        environment: EnvironmentKey,
+        /// The epoch.
+        epoch: i64,
+        /// When the `Retry` that opened the epoch was written.
+        opened_at: Option<Time>,
+        /// The state.
+        state: RunState,
+        /// The decision id of the attempt in work.
+        decision: Option<String>,
+    },
+    /// A target was written by Hoist.
+    Written(TargetWrite),
+}
+
+/// A write of Hoist's that a target took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetWrite {
+    /// The target.
+    pub place: TargetPlace,
+    /// What its stamp says.
+    pub kind: StampKind,
+    /// The run's namespace and name.
+    pub run: String,
+    /// The epoch.
+    pub epoch: i64,
+    /// The decision id.
+    pub decision: String,
+    /// When it was decided.
+    pub at: Time,
+}
+
+/// A law that was broken, and by what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The law's number.
+    pub law: u8,
+    /// What happened, in a sentence.
+    pub what: String,
+}
+
+/// Runs every law.
+///
+/// # Errors
+/// The first violation.
+pub fn check(trace: &[Trace]) -> Result<(), Violation> {
+    fenced(trace)?;
+    no_resurrection(trace)?;
+    one_way(trace)?;
+    in_order(trace)
+}
+
+fn broken(law: u8, what: String) -> Result<(), Violation> {
+    Err(Violation { law, what })
+}
+
+/// Laws 2 and 5: a raise reaches a target only while the stored run says `Flipping` with this very decision.
+///
+/// # Errors
+/// A raise that no stored state asked for.
+pub fn fenced(trace: &[Trace]) -> Result<(), Violation> {
+    let mut stored: BTreeMap<&str, (RunState, Option<&str>)> = BTreeMap::new();
+    for entry in trace {
+        match entry {
+            Trace::Stored { run, state, decision, .. } => {
+                stored.insert(run, (*state, decision.as_deref()));
+            }
+            Trace::Written(write) if write.kind == StampKind::Raised => match stored.get(write.run.as_str()) {
+                Some((RunState::Flipping, Some(decision))) if *decision == write.decision => {}
+                other => {
+                    return broken(
+                        2,
+                        format!("{} was raised by {} while the store said {other:?}", write.place, write.decision),
+                    );
+                }
+            },
+            Trace::Written(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Law 4: after a closing write no raise reaches that target, except for an epoch that a later `Retry` opened.
+///
+/// # Errors
+/// A raise after a rollback that nobody asked for.
+pub fn no_resurrection(trace: &[Trace]) -> Result<(), Violation> {
+    let mut closed: BTreeMap<&TargetPlace, Time> = BTreeMap::new();
+    let mut opened: BTreeMap<&str, Time> = BTreeMap::new();
+    for entry in trace {
+        match entry {
+            Trace::Stored { run, opened_at: Some(at), .. } => {
+                opened.insert(run, *at);
+            }
+            Trace::Stored { .. } => {}
+            Trace::Written(write) => match (write.kind, closed.get(&write.place)) {
+                (StampKind::Closed, _) => {
+                    closed.insert(&write.place, write.at);
+                }
+                (StampKind::Raised, Some(at)) if opened.get(write.run.as_str()).is_none_or(|o| o < at) => {
+                    return broken(
+                        4,
+                        format!("{} was rolled back at {at} and raised again by {}", write.place, write.decision),
+                    );
+                }
+                _ => {}
+            },
+        }
+    }
+    Ok(())
+}
+
+/// A closed or finished epoch never moves again, and epochs of one environment only grow.
+///
+/// # Errors
+/// A run that came back.
+pub fn one_way(trace: &[Trace]) -> Result<(), Violation> {
+    let mut last: BTreeMap<&str, RunState> = BTreeMap::new();
+    for entry in trace {
+        let Trace::Stored { run, state, .. } = entry else { continue };
+        let before = last.insert(run, *state);
+        let back = match before {
+            Some(RunState::RolledBack) => *state != RunState::RolledBack,
+            Some(RunState::RollingBack) => !matches!(state, RunState::RollingBack | RunState::RolledBack),
+            Some(RunState::Finished | RunState::Skipped) => Some(*state) != before,
+            _ => false,
+        };
+        if back {
+            return broken(4, format!("run {run} was {before:?} and became {state}"));
+        }
+    }
+    Ok(())
+}
+
+/// Law 8: an environment is raised only while every environment whose run began before it is complete.
+///
+/// # Errors
+/// Two environments in work at once, or a raise beyond a rollback.
+pub fn in_order(trace: &[Trace]) -> Result<(), Violation> {
+    let mut latest: BTreeMap<(&str, &EnvironmentKey), (i64, RunState)> = BTreeMap::new();
+    let mut place: BTreeMap<&str, (&str, &EnvironmentKey)> = BTreeMap::new();
+    for entry in trace {
+        match entry {
+            Trace::Stored { run, phase, environment, epoch, state, .. } => {
+                place.insert(run, (phase, environment));
+                let slot = latest.entry((phase, environment)).or_insert((*epoch, *state));
+                if *epoch >= slot.0 {
+                    *slot = (*epoch, *state);
+                }
+            }
+            Trace::Written(write) if write.kind == StampKind::Raised => {
+                let own = place.get(write.run.as_str());
+                let other = latest.iter().find(|(key, (_, state))| {
+                    Some(*key) != own
+                        && !matches!(
+                            state,
+                            RunState::Completed | RunState::Finished | RunState::Gating | RunState::Skipped
+                        )
+                });
+                if let Some(((phase, environment), (_, state))) = other {
+                    return broken(8, format!("{} was raised while {phase} {environment} was {state}", write.place));
+                }
+            }
+            Trace::Written(_) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! The heart: what must be known ([`probes`]), and what follows from it ([`step`]).
+//!
+//! May not: read a clock, ask anything, draw a random number, fail. Both functions are total and deterministic (law 1).
+//! The same two drive the controller, the simulator and every test.
+
+mod condition;
+mod decision;
+mod flip;
+mod gate;
+pub mod laws;
+mod order;
+mod plan;
+mod probe;
+mod rollback;
+mod soak;
+mod state;
+mod step;
+mod target;
+mod view;
+
+pub use decision::{Decision, Finalizer, Lower, Motion, OrderAnswer, Raise, Restart, Seal};
+pub use plan::{EnvironmentPlan, FlipPlan, PhasePlan, Places, Plan, Problem};
+pub use probe::{
+    FoundWorkload, Measure, Measured, Observations, Probe, Question, WorkloadKey, WorkloadReading, probes,
+};
+pub use soak::verdict;
+pub use state::{Flip, Run, RunLedger, Stage, State};
+pub use step::step;
+pub use target::{
+    Foreign, FoundTarget, Owner, Stamp, StampKind, Standing, TargetPlan, TargetReading, digest, standing,
+};
+pub use view::{Neighbours, Order, Policy, View, pause_of};

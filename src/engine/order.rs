@@ -1,0 +1,157 @@
+//! What people order, applied once each.
+
+use std::collections::BTreeMap;
+
+use crate::api::{
+    Action, FORMAT_VERSION, HeldReason, MigrationRunSpec, Mode, OpenedBy, OrderOutcome, PauseStatus, Time,
+};
+
+use super::decision::OrderAnswer;
+use super::gate::is_latest;
+use super::state::{Run, Stage, State};
+use super::view::{Order, View};
+
+/// The most pauses that a status holds.
+const MOST_PAUSES: usize = 32;
+
+/// What the orders of one pass come to.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    /// The answers.
+    pub answers: Vec<OrderAnswer>,
+    /// The pauses in force afterwards.
+    pub pauses: Vec<PauseStatus>,
+    /// Runs that must roll back: by which Intervention, and why.
+    pub rollbacks: BTreeMap<String, (String, String)>,
+    /// Runs that a `Retry` opens.
+    pub opened: Vec<Run>,
+    /// Runs that a `Retry` supersedes.
+    pub skipped: Vec<String>,
+}
+
+/// Applies every order that was not answered yet, oldest first.
+pub(super) fn orders(view: &View, state: &State, now: Time) -> Orders {
+    let mut orders = Orders { pauses: view.pauses().to_vec(), ..Orders::default() };
+    for order in &view.orders {
+        let result = if order.spec.schedule.uid != view.uid {
+            Err(format!("it names uid {}, which is not this schedule's", order.spec.schedule.uid))
+        } else {
+            match order.spec.action {
+                Action::Pause => orders.pause(order),
+                Action::Resume => orders.resume(order),
+                Action::Rollback => orders.rollback(view, state, order),
+                Action::Retry => orders.retry(view, state, order, now),
+            }
+        };
+        let (outcome, message) = match result {
+            Ok(message) => (OrderOutcome::Applied, message),
+            Err(message) => (OrderOutcome::Refused, message),
+        };
+        orders.answers.push(OrderAnswer { name: order.name.clone(), outcome, message });
+    }
+    orders
+}
+
+fn meant(order: &Order, run: &Run) -> bool {
+    order.spec.phase.as_ref().is_none_or(|p| *p == run.spec.phase)
+        && order.spec.environment.as_ref().is_none_or(|e| *e == run.spec.environment.name)
+}
+
+impl Orders {
+    fn pause(&mut self, order: &Order) -> Result<String, String> {
+        if self.pauses.iter().any(|p| p.intervention == order.name) {
+            return Ok("nothing advances until a Resume names this Pause".to_owned());
+        }
+        if self.pauses.len() >= MOST_PAUSES {
+            // The schedule is paused many times over already; refusing this one changes nothing for anybody's safety.
+            return Err(format!("{MOST_PAUSES} pauses are in force already; resume some"));
+        }
+        self.pauses.push(PauseStatus {
+            intervention: order.name.clone(),
+            since: order.at,
+            reason: order.spec.reason.clone(),
+            phase: order.spec.phase.clone(),
+            environment: order.spec.environment.clone(),
+        });
+        Ok("nothing advances until a Resume names this Pause; watching and rollback go on".to_owned())
+    }
+
+    fn resume(&mut self, order: &Order) -> Result<String, String> {
+        let named = order.spec.pauses.as_deref().unwrap_or_default();
+        let before = self.pauses.len();
+        self.pauses.retain(|p| !named.contains(&p.intervention));
+        match before - self.pauses.len() {
+            0 => Err(format!("none of the pauses that it names is in force ({})", named.join(", "))),
+            1 => Ok("ended 1 pause".to_owned()),
+            n => Ok(format!("ended {n} pauses")),
+        }
+    }
+
+    fn rollback(&mut self, view: &View, state: &State, order: &Order) -> Result<String, String> {
+        let actor = actor(order);
+        let already = state.runs.values().filter(|r| r.stage.rollback().is_some_and(|b| b.actor == actor));
+        let mut names: Vec<String> = already.map(Run::label).collect();
+        let raised: Vec<&Run> =
+            state.runs.values().filter(|r| r.stage.state().is_raised() && meant(order, r)).collect();
+        if let Some(run) = raised.iter().find(|r| !r.writes(view.mode())) {
+            return Err(format!("mode is Observe, so Hoist never writes {}; set the flag back by hand", run.label()));
+        }
+        for run in raised {
+            names.push(run.label());
+            self.rollbacks.insert(run.name.clone(), (actor.clone(), order.spec.reason.clone()));
+        }
+        match names.as_slice() {
+            [] => Err("no raised flag is meant; use Pause to stop what has not been raised yet".to_owned()),
+            names => Ok(format!("rolls back {}", names.join(", "))),
+        }
+    }
+
+    fn retry(&mut self, view: &View, state: &State, order: &Order, now: Time) -> Result<String, String> {
+        let name = order.spec.run.as_deref().unwrap_or_default();
+        let opened = |r: &Run| r.spec.opened_by.as_ref().is_some_and(|o| o.intervention == order.name);
+        if let Some(run) = state.runs.values().chain(&self.opened).find(|r| opened(r)) {
+            return Ok(format!("opened epoch {} as run {}", run.spec.epoch, run.name));
+        }
+        let run = state.runs.get(name).ok_or_else(|| format!("this schedule has no run {name}"))?;
+        let released = run.held.as_ref().is_some_and(|h| {
+            matches!(h.reason, HeldReason::PreviouslyRolledBack | HeldReason::RaisedBefore)
+                && run.stage == Stage::Gating
+        });
+        if !is_latest(state, run) || self.skipped.contains(&run.name) {
+            return Err(format!("epoch {} is not the latest of {}", run.spec.epoch, run.label()));
+        }
+        if view.deleting {
+            return Err("the schedule is being deleted".to_owned());
+        }
+        if !released && !matches!(run.stage, Stage::RolledBack(..)) {
+            return Err(format!(
+                "{} is {}; only an epoch that is rolled back, or held before its flip, can be retried",
+                run.label(),
+                run.stage.state()
+            ));
+        }
+        let spec = MigrationRunSpec {
+            format_version: FORMAT_VERSION,
+            epoch: run.spec.epoch + 1,
+            opened_by: Some(OpenedBy { intervention: order.name.clone(), at: order.at }),
+            ..run.spec.clone()
+        };
+        if released {
+            self.skipped.push(run.name.clone());
+        }
+        let next = Run::open(&view.namespace, spec, now);
+        let message = format!("opened epoch {} as run {}", next.spec.epoch, next.name);
+        self.opened.push(next);
+        Ok(message)
+    }
+}
+
+/// The actor that an order stands for in transitions.
+pub(super) fn actor(order: &Order) -> String {
+    format!("Intervention {}", order.name)
+}
+
+/// Whether a policy forbids all writing.
+pub(super) fn observes(view: &View) -> bool {
+    view.mode() == Some(Mode::Observe)
+}

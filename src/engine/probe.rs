@@ -1,0 +1,231 @@
+//! What must be known: questions to targets, workloads and Prometheus, and the answers.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+
+use crate::analysis::{AnswerError, Answers, CheckLedger, freshness_query, inspect, with_window};
+use crate::api::{Check, Duration, EnvironmentKey, PrometheusSource, TargetPlace, Time, WorkloadRef};
+
+use super::state::{Flip, Run, Stage, State};
+use super::target::TargetReading;
+use super::view::View;
+
+/// The most moments that one question asks for: Prometheus refuses more than 11,000 points.
+const MOST_MOMENTS: usize = 10_000;
+
+/// A question.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Probe {
+    /// What does this target read as?
+    Target(TargetPlace),
+    /// Is this workload rolled out, and on which value are its pods?
+    Workload(WorkloadKey),
+    /// What does this check measure?
+    Measure(Measure),
+}
+
+/// A workload with its namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkloadKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Which.
+    pub workload: WorkloadRef,
+}
+
+/// The measurements of one check that are due.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measure {
+    /// The run.
+    pub run: String,
+    /// The check.
+    pub check: String,
+    /// The Environment whose Secrets log in.
+    pub environment: EnvironmentKey,
+    /// Where to ask.
+    pub prometheus: PrometheusSource,
+    /// The questions, oldest first. Those with the same window are one.
+    pub questions: Vec<Question>,
+}
+
+/// Queries to be evaluated at evenly spaced moments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// The query, or a ratio's `bad`.
+    pub value: String,
+    /// A ratio's `total`.
+    pub total: Option<String>,
+    /// The time of the newest sample.
+    pub newest: String,
+    /// The window that was put in.
+    pub window: Option<Duration>,
+    /// The first moment.
+    pub from: Time,
+    /// How many moments.
+    pub count: usize,
+    /// How far apart.
+    pub step: Duration,
+}
+
+impl Question {
+    fn new(check: &Check, window: Option<Duration>, from: Time) -> Self {
+        let put = |q: &String| window.map_or_else(|| q.clone(), |w| with_window(q, w));
+        let ratio = check.threshold.ratio.as_ref();
+        let total = ratio.map(|r| put(&r.total));
+        let value = check.threshold.query.as_ref().or(ratio.map(|r| &r.bad)).map(put).unwrap_or_default();
+        let selectors = inspect(total.as_ref().unwrap_or(&value)).map(|s| s.selectors).unwrap_or_default();
+        let newest = freshness_query(&selectors);
+        Self { value, total, newest, window, from, count: 1, step: check.interval }
+    }
+
+    /// The moments, oldest first.
+    pub fn moments(&self) -> impl Iterator<Item = Time> + '_ {
+        (0..self.count).map(|i| self.from + TimeDelta::seconds(self.step.as_seconds().saturating_mul(i as i64)))
+    }
+}
+
+/// What came back for a check.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// The answers, oldest first.
+    pub answers: Vec<Answers>,
+    /// Why the rest could not be asked.
+    pub failed: Option<(AnswerError, String)>,
+}
+
+/// A workload as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkloadReading {
+    /// It is not there.
+    Missing,
+    /// It is there.
+    Found(FoundWorkload),
+}
+
+/// A workload that is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundWorkload {
+    /// Whether the rollout of the current template is complete: observed, updated = ready = desired, none surplus.
+    pub complete: bool,
+    /// How many pods are wanted.
+    pub desired: i32,
+    /// How many run the current template and are ready.
+    pub ready: i32,
+    /// Whether too few pods are available for the workload's own standards.
+    pub unavailable: bool,
+    /// Whether the rollout's own deadline has passed.
+    pub stuck: bool,
+    /// Why no rollout can ever happen (paused), in a sentence.
+    pub blocked: Option<String>,
+    /// The decision id of the last restart for each flag, on the pod template.
+    pub restarts: BTreeMap<String, String>,
+    /// Pods that crash, with how.
+    pub crashing: Vec<String>,
+    /// Pods that still run an older template.
+    pub lagging: Vec<String>,
+}
+
+/// Everything that was seen in one pass. A probe that is not here was not answered yet; a failed one is an answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observations {
+    /// Targets; an error says why one could not be read.
+    pub targets: BTreeMap<TargetPlace, Result<TargetReading, String>>,
+    /// Workloads; an error says why one could not be read.
+    pub workloads: BTreeMap<WorkloadKey, Result<WorkloadReading, String>>,
+    /// Measurements by run and check.
+    pub measurements: BTreeMap<(String, String), Measured>,
+}
+
+/// Says what must be known to decide at `now`.
+pub fn probes(view: &View, state: &State, now: Time) -> Vec<Probe> {
+    let mut asked = Vec::new();
+    for run in state.runs.values() {
+        match &run.stage {
+            Stage::Gating => gating(view, run, now, &mut asked),
+            Stage::Finished(_) | Stage::Skipped => {}
+            Stage::RolledBack(flip, _) => targets(flip, &mut asked),
+            Stage::Flipping(flip) | Stage::Verifying(flip) | Stage::RollingBack(flip, _) => {
+                targets(flip, &mut asked);
+                workloads(flip, &mut asked);
+            }
+            Stage::Soaking(flip, _) | Stage::Completed(flip, _) => {
+                targets(flip, &mut asked);
+                workloads(flip, &mut asked);
+                measures(run, flip, state, now, &mut asked);
+            }
+        }
+    }
+    asked
+}
+
+fn push(asked: &mut Vec<Probe>, probe: Probe) {
+    if !asked.contains(&probe) {
+        asked.push(probe);
+    }
+}
+
+fn targets(flip: &Flip, asked: &mut Vec<Probe>) {
+    for target in &flip.armed.targets {
+        push(asked, Probe::Target(target.place.clone()));
+    }
+}
+
+fn workloads(flip: &Flip, asked: &mut Vec<Probe>) {
+    for target in &flip.armed.targets {
+        for workload in &target.workloads {
+            let key = WorkloadKey { namespace: target.place.namespace.clone(), workload: workload.clone() };
+            push(asked, Probe::Workload(key));
+        }
+    }
+}
+
+fn gating(view: &View, run: &Run, now: Time, asked: &mut Vec<Probe>) {
+    let Some(flip) = view.flip_plan(run) else { return };
+    for target in &flip.targets {
+        push(asked, Probe::Target(target.place.clone()));
+        for workload in &target.workloads {
+            let key = WorkloadKey { namespace: target.place.namespace.clone(), workload: workload.clone() };
+            push(asked, Probe::Workload(key));
+        }
+    }
+    for check in &flip.checks {
+        let question = Question::new(check, check.threshold.window, now);
+        asked.push(Probe::Measure(Measure {
+            run: run.name.clone(),
+            check: check.name.clone(),
+            environment: run.spec.environment.clone(),
+            prometheus: flip.prometheus.clone(),
+            questions: vec![question],
+        }));
+    }
+}
+
+fn measures(run: &Run, flip: &Flip, state: &State, now: Time, asked: &mut Vec<Probe>) {
+    let Some(ledger) = state.ledgers.get(&run.name) else { return };
+    for check in &ledger.checks {
+        let questions = due_questions(check, now);
+        if check.latched().is_none() && !questions.is_empty() {
+            asked.push(Probe::Measure(Measure {
+                run: run.name.clone(),
+                check: check.check().name.clone(),
+                environment: run.spec.environment.clone(),
+                prometheus: flip.armed.prometheus.clone(),
+                questions,
+            }));
+        }
+    }
+}
+
+/// Groups the due moments by their window: while it grows each stands alone, afterwards one range asks for all.
+fn due_questions(ledger: &CheckLedger, now: Time) -> Vec<Question> {
+    let mut questions: Vec<Question> = Vec::new();
+    for at in ledger.due(now, MOST_MOMENTS) {
+        let window = ledger.window_at(at);
+        match questions.last_mut() {
+            Some(last) if last.window == window => last.count += 1,
+            _ => questions.push(Question::new(ledger.check(), window, at)),
+        }
+    }
+    questions
+}

@@ -1,0 +1,184 @@
+//! Putting a flag back: decided once, sent at once, proven afterwards.
+
+use chrono::TimeDelta;
+
+use crate::api::{HeldReason, RollbackRecord};
+
+use super::decision::Lower;
+use super::flip::{restarts, workloads};
+use super::probe::WorkloadReading;
+use super::state::{Flip, Run, Stage};
+use super::step::Pass;
+use super::target::{StampKind, Standing};
+
+/// How often a flag that was put back is looked at, to name those who raise it again.
+const CLOSED_POLL: TimeDelta = TimeDelta::seconds(60);
+
+impl Pass<'_> {
+    /// Carries out a person's order, where there is one for this run.
+    pub(super) fn ordered_back(&mut self, run: &mut Run, flip: &Flip) -> bool {
+        let Some((actor, reason)) = self.orders.rollbacks.get(&run.name).cloned() else { return false };
+        self.retreat(run, flip, &reason, &actor);
+        true
+    }
+
+    /// Does what deletion asks for: puts the flag back, or leaves it, but never while a raise may still arrive.
+    pub(super) fn deleted(&mut self, run: &mut Run, flip: &Flip, sending: bool) -> bool {
+        if !self.view.deleting {
+            return false;
+        }
+        if self.deletion_lowers(&flip.armed) {
+            self.retreat(run, flip, "the schedule was deleted, and its onDelete is Rollback", "hoist");
+            return true;
+        }
+        if sending && flip.attempt.is_some() {
+            return false;
+        }
+        run.go(
+            Stage::Finished(Some(flip.clone())),
+            "the schedule was deleted, and its onDelete is Keep: the flag stays as it is",
+            "hoist",
+            self.now,
+        );
+        true
+    }
+
+    /// Joins a run with what a stamp says: a rollback that was sent but not recorded is a rollback.
+    pub(super) fn closed_already(&mut self, run: &mut Run, flip: &Flip, standings: &[Option<Standing>]) -> bool {
+        let stamp = standings.iter().flatten().find_map(|s| match s {
+            Standing::Closed(stamp) => Some(stamp.clone()),
+            _ => None,
+        });
+        let Some(stamp) = stamp else { return false };
+        let reason = stamp.why.unwrap_or_else(|| "a closing stamp is on the target".to_owned());
+        let record = RollbackRecord {
+            decision: stamp.decision,
+            at: stamp.at,
+            reason: reason.clone(),
+            actor: "hoist".to_owned(),
+        };
+        run.go(Stage::RollingBack(flip.clone(), record.clone()), &reason, "hoist", self.now);
+        self.rolling_back(run, flip.clone(), record);
+        true
+    }
+
+    /// Decides a rollback and sends it: waits for nothing, reads nothing that was not seen already.
+    pub(super) fn retreat(&mut self, run: &mut Run, flip: &Flip, reason: &str, actor: &str) {
+        let record = RollbackRecord {
+            decision: run.decision("b", 1),
+            at: self.now,
+            reason: super::state::clip(reason),
+            actor: actor.to_owned(),
+        };
+        run.go(Stage::RollingBack(flip.clone(), record.clone()), reason, actor, self.now);
+        self.rolling_back(run, flip.clone(), record);
+    }
+
+    pub(super) fn rolling_back(&mut self, run: &mut Run, flip: Flip, record: RollbackRecord) {
+        let young = self.now - record.at < TimeDelta::minutes(1);
+        self.wake_in(TimeDelta::seconds(if young { 1 } else { 5 }));
+        let writes = run.writes(self.view.mode());
+        let standings = self.standings(run, &flip);
+        let mut down = true;
+        let mut held = None;
+        for (target, standing) in flip.armed.targets.iter().zip(&standings) {
+            let place = &target.place;
+            match standing {
+                Some(Standing::Closed(_) | Standing::Missing) => {}
+                Some(Standing::Replaced(value)) if value.as_ref() != Some(&target.values.enabled) => {}
+                Some(Standing::Replaced(_)) => {
+                    down = false;
+                    let message = format!(
+                        "{place} was deleted and made anew at {}; it is not the one that was armed and is not written. Set it to {} by hand",
+                        target.values.enabled, target.values.disabled
+                    );
+                    held = Some((HeldReason::TargetReplaced, message));
+                }
+                Some(Standing::UpByOthers(by) | Standing::Third(_, by)) if by.after_close => {
+                    down = false;
+                    let message = format!(
+                        "{place} was rolled back, and then set again by {by}; it is left alone. Set it to {} by hand",
+                        target.values.disabled
+                    );
+                    held = Some((HeldReason::Drifted, message));
+                }
+                Some(Standing::Down(_)) if !writes => {}
+                _ => {
+                    down = false;
+                    if writes {
+                        let stamp = self.stamp(run, StampKind::Closed, &record.decision, Some(&record.reason));
+                        self.lowers.push(Lower { target: target.clone(), stamp });
+                    }
+                }
+            }
+        }
+        let decision = writes.then_some(record.decision.as_str());
+        if let Some(decision) = decision {
+            let missing: Vec<_> = restarts(&flip, decision).into_iter().filter(|r| !self.restarted(r)).collect();
+            self.lower_restarts.extend(missing);
+        }
+        let unproven = self.unproven(&flip, decision);
+        if down && unproven.is_none() {
+            let reason = format!("proven: {}", self.proof(&flip));
+            return run.go(Stage::RolledBack(flip, record), &reason, "hoist", self.now);
+        }
+        if held.is_none() && self.now > record.at + flip.armed.deadline.delta() {
+            let what = self.lagging(&flip).or(unproven).unwrap_or_else(|| "a target is not down yet".to_owned());
+            held = Some((HeldReason::RollbackUnproven, format!("not proven within {}: {what}", flip.armed.deadline)));
+        }
+        match held {
+            Some((reason, message)) => run.hold(reason, &message, self.now),
+            None => run.held = None,
+        }
+        run.message = run.held.as_ref().map_or(record.reason, |h| h.message.clone());
+    }
+
+    /// Names who raised a flag again after it was put back. Nothing is written: only a `Retry` raises it for Hoist.
+    pub(super) fn rolled_back(&mut self, run: &mut Run, flip: &Flip) {
+        self.wake_in(CLOSED_POLL);
+        let standings = self.standings(run, flip);
+        let mut drift = None;
+        for (target, standing) in flip.armed.targets.iter().zip(standings) {
+            let (place, enabled) = (&target.place, &target.values.enabled);
+            match standing {
+                Some(Standing::UpByOthers(by)) => {
+                    drift = Some(format!("{place} was set to {enabled} by {by} after the rollback; it is left alone"))
+                }
+                Some(Standing::Up) => {
+                    drift = Some(format!("{place} is {enabled} again after the rollback; it is left alone"))
+                }
+                Some(Standing::Third(value, by)) => {
+                    drift = Some(format!("{place} was set to {value} by {by} after the rollback; it is left alone"));
+                }
+                Some(_) => {}
+                None => return,
+            }
+        }
+        match drift {
+            Some(message) => run.hold(HeldReason::Drifted, &message, self.now),
+            None => run.held = None,
+        }
+    }
+
+    fn lagging(&self, flip: &Flip) -> Option<String> {
+        let mut pods = Vec::new();
+        for key in workloads(flip) {
+            if let Some(Ok(WorkloadReading::Found(found))) = self.seen.workloads.get(&key) {
+                pods.extend(found.lagging.iter().map(String::as_str));
+            }
+        }
+        let shown = pods.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        let more = if pods.len() > 5 { format!(" and {} more", pods.len() - 5) } else { String::new() };
+        (!pods.is_empty()).then(|| format!("still on the old value: {shown}{more}"))
+    }
+
+    fn proof(&self, flip: &Flip) -> String {
+        let mut parts = Vec::new();
+        for key in workloads(flip) {
+            if let Some(Ok(WorkloadReading::Found(found))) = self.seen.workloads.get(&key) {
+                parts.push(format!("{} of {} pods of {key} are back on the old value", found.ready, found.desired));
+            }
+        }
+        if parts.is_empty() { "the flag is down, and no workload reads it".to_owned() } else { parts.join("; ") }
+    }
+}

@@ -1,0 +1,266 @@
+//! Watching: the soak after a flip, and the calmer time until the schedule completes.
+
+use chrono::TimeDelta;
+
+use crate::api::{CheckOutcome, Gate, HeldReason, Time};
+
+use super::flip::workloads;
+use super::probe::{FoundWorkload, WorkloadReading};
+use super::state::{Flip, Run, RunLedger, Stage};
+use super::step::Pass;
+use super::target::Standing;
+use crate::analysis::{CheckLedger, Judged, Outcome, Verdict};
+
+/// A workload may be unavailable for this long before that counts as a breach: node drains and restarts take time.
+const UNAVAILABLE_FOR: TimeDelta = TimeDelta::minutes(2);
+
+/// Pods may crash for this long before that counts as a breach.
+const CRASHING_FOR: TimeDelta = TimeDelta::seconds(20);
+
+/// How often targets are read where no check asks more often.
+const TARGET_POLL: TimeDelta = TimeDelta::seconds(30);
+
+impl Pass<'_> {
+    pub(super) fn soaking(&mut self, run: &mut Run, flip: Flip, rolled_out: Time) {
+        if !self.evidence(run, &flip, rolled_out) {
+            return;
+        }
+        let ledger = self.state.ledgers.get(&run.name).cloned().unwrap_or_default();
+        let mut waits = Vec::new();
+        let missing = ledger.checks.iter().find_map(|c| c.coverage().missing(flip.armed.soak, self.now));
+        let time = rolled_out + flip.armed.soak.delta();
+        if let Some(why) = missing
+            .or_else(|| (self.now < time).then(|| format!("soaks until {}", time.format("%Y-%m-%d %H:%M:%S UTC"))))
+        {
+            waits.push((Gate::Soak, why));
+        }
+        waits.extend(ledger.checks.iter().filter_map(|c| {
+            let (_, sentence) = c.hold()?;
+            Some((Gate::Evidence, format!("check {}: {sentence}", c.check().name)))
+        }));
+        waits.extend(self.shaky(&flip).map(|why| (Gate::Workload, why)));
+        let over = waits.is_empty() && run.held.is_none();
+        self.wait(run, waits);
+        self.wake_at(time);
+        if over {
+            let reason = format!("soaked for {}: every check passes", flip.armed.soak);
+            run.go(Stage::Completed(flip, rolled_out), &reason, "hoist", self.now);
+        }
+    }
+
+    pub(super) fn completed(&mut self, run: &mut Run, flip: &Flip, rolled_out: Time) {
+        self.evidence(run, flip, rolled_out);
+    }
+
+    /// Watches targets, rollout and checks; says whether the run is still up.
+    fn evidence(&mut self, run: &mut Run, flip: &Flip, rolled_out: Time) -> bool {
+        self.wake_in(TARGET_POLL);
+        self.absorb(run, flip, rolled_out);
+        if !self.watch(run, flip) || self.rollout_breaches(run, flip) {
+            return false;
+        }
+        let ledger = self.state.ledgers.get(&run.name).cloned().unwrap_or_default();
+        for check in ledger.checks.iter().filter(|c| c.latched().is_none()) {
+            self.wake_at(check.next());
+        }
+        match verdict(&ledger) {
+            Verdict::NoGo(breach) => {
+                self.breach(run, flip, &breach.sentence);
+                run.stage.rollback().is_none()
+            }
+            Verdict::Go | Verdict::Hold(_) => {
+                let holds = ledger.checks.iter().filter_map(|c| {
+                    let (outcome, sentence) = c.hold()?;
+                    Some((c.check().name.clone(), outcome, sentence.to_owned()))
+                });
+                let rollout = self.shaky(flip).map(|why| ("rollout".to_owned(), CheckOutcome::Inconclusive, why));
+                self.note_checks(run, holds.chain(rollout).collect());
+                true
+            }
+        }
+    }
+
+    /// Takes the answers of this pass into the run's ledger, which is made anew after a restart.
+    fn absorb(&mut self, run: &Run, flip: &Flip, rolled_out: Time) {
+        let seen = self.seen;
+        let ledger = self.state.ledgers.entry(run.name.clone()).or_insert_with(|| fresh(flip, rolled_out));
+        for check in &mut ledger.checks {
+            let Some(measured) = seen.measurements.get(&(run.name.clone(), check.check().name.clone())) else {
+                continue;
+            };
+            for answers in &measured.answers {
+                check.absorb(answers);
+            }
+            if let Some((error, sentence)) = &measured.failed {
+                check.fail(
+                    self.now,
+                    Judged { outcome: Outcome::Error(*error), sentence: sentence.clone(), value: None },
+                );
+            }
+        }
+    }
+
+    /// Looks at orders, deletion and what others did to the targets; says whether the run is still up.
+    pub(super) fn watch(&mut self, run: &mut Run, flip: &Flip) -> bool {
+        if self.ordered_back(run, flip) || self.deleted(run, flip, false) {
+            return false;
+        }
+        let standings = self.standings(run, flip);
+        if self.closed_already(run, flip, &standings) {
+            return false;
+        }
+        let mut drift = None;
+        let mut seen = 0;
+        for (target, standing) in flip.armed.targets.iter().zip(standings) {
+            let place = &target.place;
+            seen += usize::from(standing.is_some());
+            match standing {
+                None | Some(Standing::Up | Standing::Closed(_)) => {}
+                Some(Standing::Down(owner)) => {
+                    let who = owner.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
+                    let actor = owner.map_or_else(|| "a person".to_owned(), |o| o.manager);
+                    self.retreat(
+                        run,
+                        flip,
+                        &format!(
+                            "{place} was set to {} by {who}: that is a rollback by a person",
+                            target.values.disabled
+                        ),
+                        &actor,
+                    );
+                    return false;
+                }
+                Some(Standing::Sealed(_)) => {
+                    self.retreat(run, flip, &format!("{place} is down under a seal"), "hoist");
+                    return false;
+                }
+                Some(Standing::UpByOthers(by)) => {
+                    let message = format!(
+                        "{place} is {} by {by}, no longer by Hoist's own write; it is left alone. Set it to {} to roll back, or order a Rollback",
+                        target.values.enabled, target.values.disabled
+                    );
+                    drift = Some((HeldReason::Drifted, message));
+                }
+                Some(Standing::Third(value, by)) => {
+                    let message = format!(
+                        "{place} was set to {value} by {by}, which is neither of the flag's values; it is left alone. Set it to {} or {}, or order a Rollback",
+                        target.values.enabled, target.values.disabled
+                    );
+                    drift = Some((HeldReason::Drifted, message));
+                }
+                Some(Standing::Missing) => {
+                    let message = format!(
+                        "{place} was deleted while the flag was raised; Hoist never creates it. Order a Rollback to close this epoch"
+                    );
+                    drift = Some((HeldReason::TargetMissing, message));
+                }
+                Some(Standing::Replaced(value)) => {
+                    let value = value.map_or_else(|| "unreadable".to_owned(), |v| v.to_string());
+                    let message = format!(
+                        "{place} was deleted and made anew while the flag was raised, and is {value} now; it is not the one that was armed and is not written. Order a Rollback to close this epoch"
+                    );
+                    drift = Some((HeldReason::TargetReplaced, message));
+                }
+                Some(Standing::Unreadable(why)) => drift = Some((HeldReason::Drifted, format!("{place}: {why}"))),
+            }
+        }
+        match drift {
+            Some((reason, message)) => run.hold(reason, &message, self.now),
+            None if seen == flip.armed.targets.len()
+                && run.held.as_ref().is_some_and(|h| h.reason != HeldReason::WouldRollBack) =>
+            {
+                run.held = None;
+            }
+            None => {}
+        }
+        if let Some(held) = &run.held {
+            run.message.clone_from(&held.message);
+        }
+        true
+    }
+
+    /// Judges the rollout itself, from the first second on; says whether it rolled back.
+    pub(super) fn rollout_breaches(&mut self, run: &mut Run, flip: &Flip) -> bool {
+        let mut crashing = None;
+        let mut unavailable = None;
+        let mut stuck = None;
+        for key in workloads(flip) {
+            let Some(Ok(WorkloadReading::Found(found))) = self.seen.workloads.get(&key) else { continue };
+            crashing = crashing.or_else(|| found.crashing.first().map(|pod| format!("rollout: {key}: {pod}")));
+            unavailable = unavailable.or_else(|| {
+                found.unavailable.then(|| {
+                    format!("rollout: {key} has too few available pods ({} of {} ready)", found.ready, found.desired)
+                })
+            });
+            stuck = stuck.or_else(|| {
+                found.stuck.then(|| format!("rollout: {key} made no progress within its progressDeadlineSeconds"))
+            });
+        }
+        let now = self.now;
+        let ledger = self
+            .state
+            .ledgers
+            .entry(run.name.clone())
+            .or_insert_with(|| fresh(flip, run.stage.rolled_out().unwrap_or(now)));
+        let since = |slot: &mut Option<Time>, seen: bool| {
+            *slot = seen.then(|| slot.unwrap_or(now));
+            slot.map_or(TimeDelta::zero(), |since| now - since)
+        };
+        let crashed_for = since(&mut ledger.crashing_since, crashing.is_some());
+        let unavailable_for = since(&mut ledger.unavailable_since, unavailable.is_some());
+        let soaking = run.stage.rolled_out().is_some();
+        let why = crashing
+            .filter(|_| crashed_for >= CRASHING_FOR)
+            .or_else(|| unavailable.filter(|_| soaking && unavailable_for >= UNAVAILABLE_FOR))
+            .or_else(|| stuck.filter(|_| !soaking));
+        if crashed_for > TimeDelta::zero() || unavailable_for > TimeDelta::zero() {
+            self.wake_in(TimeDelta::seconds(5));
+        }
+        let Some(why) = why else { return false };
+        self.breach(run, flip, &why);
+        run.stage.rollback().is_some()
+    }
+
+    /// A workload that is not complete does not let a soak end, and is no breach by itself.
+    fn shaky(&self, flip: &Flip) -> Option<String> {
+        workloads(flip).iter().find_map(|key| match self.seen.workloads.get(key) {
+            Some(Ok(WorkloadReading::Found(FoundWorkload { complete: true, crashing, .. }))) if crashing.is_empty() => {
+                None
+            }
+            Some(Ok(WorkloadReading::Found(_))) => Some(format!("{key} is not fully ready")),
+            Some(Ok(WorkloadReading::Missing)) => Some(format!("{key} does not exist any more")),
+            Some(Err(why)) => Some(format!("{key} cannot be read: {why}")),
+            None => Some(format!("{key} is not read yet")),
+        })
+    }
+
+    /// Acts on a breach: rolls back, or says that it would.
+    fn breach(&mut self, run: &mut Run, flip: &Flip, sentence: &str) {
+        if run.writes(self.view.mode()) {
+            return self.retreat(run, flip, sentence, "hoist");
+        }
+        if run.held.as_ref().is_none_or(|h| h.reason != HeldReason::WouldRollBack) {
+            let message = format!("{sentence}; mode is Observe, so Hoist only says that it would roll back now");
+            run.hold(HeldReason::WouldRollBack, &message, self.now);
+            run.message.clone_from(&message);
+        }
+    }
+}
+
+fn fresh(flip: &Flip, rolled_out: Time) -> RunLedger {
+    let checks = flip.armed.checks.iter().map(|c| CheckLedger::new(c, &flip.armed.prometheus, rolled_out)).collect();
+    RunLedger { checks, ..RunLedger::default() }
+}
+
+/// What the checks of a run come to; worst wins.
+pub fn verdict(ledger: &RunLedger) -> Verdict {
+    if let Some(breach) = ledger.checks.iter().filter_map(|c| c.latched()).min_by_key(|b| b.at) {
+        return Verdict::NoGo(breach.clone());
+    }
+    let holds: Vec<String> = ledger
+        .checks
+        .iter()
+        .filter_map(|c| c.hold().map(|(_, sentence)| format!("{}: {sentence}", c.check().name)))
+        .collect();
+    if holds.is_empty() { Verdict::Go } else { Verdict::Hold(holds) }
+}

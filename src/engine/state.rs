@@ -1,0 +1,300 @@
+//! What Hoist knows of a schedule: its runs, in a form in which a state carries just what is true in it.
+
+use std::collections::BTreeMap;
+
+use crate::analysis::CheckLedger;
+use crate::api::{
+    Armed, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, Held, HeldReason, MigrationRun, MigrationRunSpec,
+    MigrationRunStatus, Mode, RollbackRecord, RunState, Time, Transition, Wait,
+};
+
+use super::target::digest;
+
+/// The most transitions that a run keeps.
+const KEPT_TRANSITIONS: usize = 20;
+
+/// All that is remembered between passes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// The schedule's runs, by name.
+    pub runs: BTreeMap<String, Run>,
+    /// What is known of each run's evidence. Not stored: a restart reads it again from Prometheus.
+    pub ledgers: BTreeMap<String, RunLedger>,
+}
+
+/// The evidence of one run since its rollout was complete.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunLedger {
+    /// One for each armed check.
+    pub checks: Vec<CheckLedger>,
+    /// Since when a workload has been unavailable without a break.
+    pub unavailable_since: Option<Time>,
+    /// Since when a pod has been crashing without a break.
+    pub crashing_since: Option<Time>,
+}
+
+/// A flip with all that was armed for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flip {
+    /// What watching and rolling back need.
+    pub armed: Armed,
+    /// The attempt that is in work or that succeeded; nothing in `Observe`, or between two attempts.
+    pub attempt: Option<Attempt>,
+}
+
+impl Flip {
+    /// The decision id of the raise.
+    pub fn decision(&self) -> Option<&str> {
+        self.attempt.as_ref().map(|a| a.decision.as_str())
+    }
+}
+
+/// The stages of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stage {
+    /// What must hold before the flip is watched.
+    Gating,
+    /// The flip is written down and being sent.
+    Flipping(Flip),
+    /// The flag is up; the rollout is not complete.
+    Verifying(Flip),
+    /// The rollout was complete at this time; evidence is gathered.
+    Soaking(Flip, Time),
+    /// The soak is over; watched until the schedule completes.
+    Completed(Flip, Time),
+    /// Nobody watches any more.
+    Finished(Option<Flip>),
+    /// The flag goes back.
+    RollingBack(Flip, RollbackRecord),
+    /// The flag is back, proven.
+    RolledBack(Flip, RollbackRecord),
+    /// Superseded before it raised anything.
+    Skipped,
+}
+
+impl Stage {
+    /// The name of the stage.
+    pub fn state(&self) -> RunState {
+        match self {
+            Self::Gating => RunState::Gating,
+            Self::Flipping(_) => RunState::Flipping,
+            Self::Verifying(_) => RunState::Verifying,
+            Self::Soaking(..) => RunState::Soaking,
+            Self::Completed(..) => RunState::Completed,
+            Self::Finished(_) => RunState::Finished,
+            Self::RollingBack(..) => RunState::RollingBack,
+            Self::RolledBack(..) => RunState::RolledBack,
+            Self::Skipped => RunState::Skipped,
+        }
+    }
+
+    /// The flip, once armed.
+    pub fn flip(&self) -> Option<&Flip> {
+        match self {
+            Self::Gating | Self::Skipped => None,
+            Self::Finished(flip) => flip.as_ref(),
+            Self::Flipping(f) | Self::Verifying(f) => Some(f),
+            Self::Soaking(f, _) | Self::Completed(f, _) => Some(f),
+            Self::RollingBack(f, _) | Self::RolledBack(f, _) => Some(f),
+        }
+    }
+
+    /// The rollback, once decided.
+    pub fn rollback(&self) -> Option<&RollbackRecord> {
+        match self {
+            Self::RollingBack(_, r) | Self::RolledBack(_, r) => Some(r),
+            _ => None,
+        }
+    }
+
+    /// When the rollout of the raised value was complete.
+    pub fn rolled_out(&self) -> Option<Time> {
+        match self {
+            Self::Soaking(_, at) | Self::Completed(_, at) => Some(*at),
+            _ => None,
+        }
+    }
+}
+
+/// One attempt at one environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// The object's name.
+    pub name: String,
+    /// The namespace, the schedule's own.
+    pub namespace: String,
+    /// The version that was read; nothing for a run that is not stored yet.
+    pub version: Option<String>,
+    /// What the run is about.
+    pub spec: MigrationRunSpec,
+    /// The stage beneath every overlay.
+    pub stage: Stage,
+    /// Since when.
+    pub since: Time,
+    /// How many attempts at sending the flip there were.
+    pub attempts: i64,
+    /// In one sentence, what it waits for or has come to.
+    pub message: String,
+    /// Why it does not go on without a person.
+    pub held: Option<Held>,
+    /// What must still hold.
+    pub waits: Vec<Wait>,
+    /// The checks that do not pass.
+    pub checks: Vec<CheckStatus>,
+    /// The last transitions.
+    pub transitions: Vec<Transition>,
+}
+
+impl Run {
+    /// A new run in `Gating`.
+    pub fn open(namespace: &str, spec: MigrationRunSpec, now: Time) -> Self {
+        Self {
+            name: run_name(&spec),
+            namespace: namespace.to_owned(),
+            version: None,
+            spec,
+            stage: Stage::Gating,
+            since: now,
+            attempts: 0,
+            message: String::new(),
+            held: None,
+            waits: Vec::new(),
+            checks: Vec::new(),
+            transitions: Vec::new(),
+        }
+    }
+
+    /// Reads a stored run.
+    ///
+    /// # Errors
+    /// A sentence, where what is stored makes no sense or was written by a later version.
+    pub fn read(object: &MigrationRun) -> Result<Self, String> {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        if object.spec.format_version > FORMAT_VERSION {
+            return Err(format!("run {name} was written by a later version of Hoist; upgrade this one"));
+        }
+        let created =
+            object.metadata.creation_timestamp.as_ref().and_then(|t| Time::from_timestamp(t.0.as_second(), 0));
+        let mut run = Self::open("", object.spec.clone(), created.unwrap_or_default());
+        run.name.clone_from(&name);
+        run.namespace = object.metadata.namespace.clone().unwrap_or_default();
+        run.version = object.metadata.resource_version.clone();
+        if let Some(status) = &object.status {
+            run.stage =
+                stage(status).ok_or_else(|| format!("run {name} is {} but lacks what that needs", status.state))?;
+            run.attempts = status.attempt.as_ref().map_or(0, |a| a.number);
+            run.since = status.since;
+            run.message.clone_from(&status.message);
+            run.held.clone_from(&status.held);
+            run.waits.clone_from(&status.waits);
+            run.checks.clone_from(&status.checks);
+            run.transitions.clone_from(&status.transitions);
+        }
+        Ok(run)
+    }
+
+    /// The status as it is stored.
+    pub fn status(&self) -> MigrationRunStatus {
+        let flip = self.stage.flip();
+        MigrationRunStatus {
+            state: self.stage.state(),
+            since: self.since,
+            message: self.message.clone(),
+            held: self.held.clone(),
+            waits: self.waits.clone(),
+            armed: flip.map(|f| f.armed.clone()),
+            attempt: flip.and_then(|f| f.attempt.clone()),
+            rolled_out: self.stage.rolled_out(),
+            rollback: self.stage.rollback().cloned(),
+            checks: self.checks.clone(),
+            transitions: self.transitions.clone(),
+        }
+    }
+
+    /// Moves to another stage and remembers why.
+    pub fn go(&mut self, stage: Stage, reason: &str, actor: &str, now: Time) {
+        let transition = Transition {
+            at: now,
+            from: self.stage.state(),
+            to: stage.state(),
+            reason: clip(reason),
+            actor: actor.to_owned(),
+        };
+        self.stage = stage;
+        self.since = now;
+        self.message = clip(reason);
+        self.held = None;
+        self.waits.clear();
+        self.checks.clear();
+        self.transitions.push(transition);
+        let surplus = self.transitions.len().saturating_sub(KEPT_TRANSITIONS);
+        self.transitions.drain(..surplus);
+    }
+
+    /// Lays a hold over the stage; one that says the same already keeps its time.
+    pub fn hold(&mut self, reason: HeldReason, message: &str, now: Time) {
+        let since = self.held.as_ref().filter(|h| h.reason == reason).map_or(now, |h| h.since);
+        self.held = Some(Held { reason, message: clip(message), since });
+    }
+
+    /// The run's namespace and name, as stamps carry them.
+    pub fn reference(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The Environment.
+    pub fn environment(&self) -> &EnvironmentKey {
+        &self.spec.environment
+    }
+
+    /// Whether Hoist may write for this run: it was armed in `Act`, and the schedule is not in `Observe` now.
+    pub fn writes(&self, mode: Option<Mode>) -> bool {
+        let armed = self.stage.flip().map_or(Mode::Act, |f| f.armed.mode);
+        mode.unwrap_or(armed) == Mode::Act
+    }
+
+    /// The decision id for something new.
+    pub fn decision(&self, kind: &str, number: i64) -> String {
+        format!("{}-{kind}{number}", digest(&[&self.namespace, &self.name]))
+    }
+
+    /// The phase as people say it.
+    pub fn label(&self) -> String {
+        let number = self.spec.number.as_ref().map(|n| format!("{n} ")).unwrap_or_default();
+        format!("{number}{} {}", self.spec.phase, self.spec.environment.name)
+    }
+}
+
+/// Cuts a sentence to what a status field may hold.
+pub fn clip(text: &str) -> String {
+    const LONGEST: usize = 1_000;
+    if text.chars().count() <= LONGEST {
+        text.to_owned()
+    } else {
+        text.chars().take(LONGEST - 1).chain(['…']).collect()
+    }
+}
+
+fn stage(status: &MigrationRunStatus) -> Option<Stage> {
+    let flip = || Some(Flip { armed: status.armed.clone()?, attempt: status.attempt.clone() });
+    Some(match status.state {
+        RunState::Pending | RunState::Gating => Stage::Gating,
+        RunState::Flipping => Stage::Flipping(flip()?),
+        RunState::Verifying => Stage::Verifying(flip()?),
+        RunState::Soaking => Stage::Soaking(flip()?, status.rolled_out?),
+        RunState::Completed => Stage::Completed(flip()?, status.rolled_out?),
+        RunState::Finished => Stage::Finished(flip()),
+        RunState::RollingBack => Stage::RollingBack(flip()?, status.rollback.clone()?),
+        RunState::RolledBack => Stage::RolledBack(flip()?, status.rollback.clone()?),
+        RunState::Skipped => Stage::Skipped,
+    })
+}
+
+/// The name of a run: readable first, and made unique by the schedule's uid and the Environment's namespace, so that
+/// creating it twice is harmless and a schedule recreated under the same name never finds its predecessor's.
+fn run_name(spec: &MigrationRunSpec) -> String {
+    let e = &spec.environment;
+    let unique = digest(&[&spec.schedule.uid, &spec.phase, &e.namespace, &e.name, &spec.epoch.to_string()]);
+    let schedule: String = spec.schedule.name.chars().take(60).collect();
+    format!("{schedule}-{}-{}-{}-{unique}", spec.phase, e.name, spec.epoch)
+}

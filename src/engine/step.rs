@@ -1,0 +1,262 @@
+//! The one decision function: what changes, what is sent, and when to look again.
+
+use chrono::TimeDelta;
+
+use crate::api::{
+    Armed, CheckOutcome, CheckStatus, FORMAT_VERSION, Gate, MigrationRunSpec, OnDelete, RunState, ScheduleRef, Time,
+    Wait,
+};
+
+use super::condition::report;
+use super::decision::{Decision, Finalizer, Lower, Motion, Raise, Restart, Seal};
+use super::order::{Orders, orders};
+use super::probe::Observations;
+use super::state::{Run, Stage, State, clip};
+use super::view::View;
+
+/// How long to sleep where nothing is due.
+const LONGEST_SLEEP: TimeDelta = TimeDelta::hours(1);
+
+/// How often gates are looked at again.
+const GATE_POLL: TimeDelta = TimeDelta::seconds(15);
+
+/// Decides.
+///
+/// Equal inputs give an equal decision. Observations may be partial: a probe without an answer delays what depends on
+/// it and nothing else, so a shell may call this after every answer and act on the first retreat.
+pub fn step(view: &View, state: &State, seen: &Observations, now: Time) -> Decision {
+    let mut pass = Pass::new(view, state, seen, now);
+    pass.people();
+    pass.open_next();
+    pass.stages();
+    pass.end();
+    pass.decide(state)
+}
+
+/// One pass in the making.
+pub(super) struct Pass<'a> {
+    pub view: &'a View,
+    pub seen: &'a Observations,
+    pub now: Time,
+    pub state: State,
+    pub orders: Orders,
+    pub lowers: Vec<Lower>,
+    pub raises: Vec<Raise>,
+    pub seals: Vec<Seal>,
+    pub lower_restarts: Vec<Restart>,
+    pub raise_restarts: Vec<Restart>,
+    finalizer: Finalizer,
+    wake: Time,
+}
+
+impl<'a> Pass<'a> {
+    fn new(view: &'a View, state: &State, seen: &'a Observations, now: Time) -> Self {
+        Self {
+            view,
+            seen,
+            now,
+            state: state.clone(),
+            orders: Orders::default(),
+            lowers: Vec::new(),
+            raises: Vec::new(),
+            seals: Vec::new(),
+            lower_restarts: Vec::new(),
+            raise_restarts: Vec::new(),
+            finalizer: Finalizer::Leave,
+            wake: now + LONGEST_SLEEP,
+        }
+    }
+
+    /// Looks again at this time, or a second from now where it has passed.
+    pub fn wake_at(&mut self, at: Time) {
+        self.wake = self.wake.min(at.max(self.now + TimeDelta::seconds(1)));
+    }
+
+    pub fn wake_in(&mut self, delta: TimeDelta) {
+        self.wake_at(self.now + delta);
+    }
+
+    fn people(&mut self) {
+        self.orders = orders(self.view, &self.state, self.now);
+        for name in std::mem::take(&mut self.orders.skipped) {
+            if let Some(run) = self.state.runs.get_mut(&name) {
+                run.go(Stage::Skipped, "a Retry opened the next epoch", "hoist", self.now);
+            }
+        }
+        for run in std::mem::take(&mut self.orders.opened) {
+            self.state.runs.insert(run.name.clone(), run);
+        }
+    }
+
+    /// Opens the run whose turn has come: that of the first environment which is not complete.
+    fn open_next(&mut self) {
+        let Ok(plan) = &self.view.plan else { return };
+        if self.view.deleting || !self.view.unreadable.is_empty() {
+            return;
+        }
+        let done = |phase: &str, environment| {
+            let own = self.state.runs.values().filter(|r| r.spec.phase == phase && r.spec.environment == environment);
+            own.max_by_key(|r| r.spec.epoch)
+                .map(|r| matches!(r.stage.state(), RunState::Completed | RunState::Finished))
+        };
+        let next = plan.steps().find(|(phase, e)| done(&phase.name, e.key.clone()) != Some(true));
+        let Some((phase, environment)) = next else { return };
+        if done(&phase.name, environment.key.clone()).is_some() {
+            return;
+        }
+        if let Some(start) = phase.start.filter(|s| *s > self.now) {
+            return self.wake_at(start);
+        }
+        if !self.view.finalizer {
+            self.finalizer = Finalizer::Add;
+        }
+        let spec = MigrationRunSpec {
+            format_version: FORMAT_VERSION,
+            schedule: ScheduleRef { name: self.view.name.clone(), uid: self.view.uid.clone() },
+            phase: phase.name.clone(),
+            number: phase.number.clone(),
+            environment: environment.key.clone(),
+            epoch: 1,
+            opened_by: None,
+        };
+        let run = Run::open(&self.view.namespace, spec, self.now);
+        self.state.runs.insert(run.name.clone(), run);
+    }
+
+    fn stages(&mut self) {
+        let names: Vec<String> = self.state.runs.keys().cloned().collect();
+        for name in names {
+            let Some(mut run) = self.state.runs.remove(&name) else { continue };
+            match run.stage.clone() {
+                Stage::Gating => self.gating(&mut run),
+                Stage::Flipping(flip) => self.flipping(&mut run, flip),
+                Stage::Verifying(flip) => self.verifying(&mut run, flip),
+                Stage::Soaking(flip, at) => self.soaking(&mut run, flip, at),
+                Stage::Completed(flip, at) => self.completed(&mut run, &flip, at),
+                Stage::RollingBack(flip, record) => self.rolling_back(&mut run, flip, record),
+                Stage::RolledBack(flip, _) => self.rolled_back(&mut run, &flip),
+                Stage::Finished(_) | Stage::Skipped => {}
+            }
+            if !matches!(run.stage, Stage::Soaking(..) | Stage::Completed(..)) {
+                self.state.ledgers.remove(&name);
+            }
+            self.state.runs.insert(name, run);
+        }
+    }
+
+    /// Ends the watch where the schedule is complete, and lets a deleted schedule go.
+    fn end(&mut self) {
+        let all = self.view.plan.as_ref().is_ok_and(|plan| {
+            plan.steps().all(|(phase, e)| {
+                let own =
+                    self.state.runs.values().filter(|r| r.spec.phase == phase.name && r.spec.environment == e.key);
+                let latest = own.max_by_key(|r| r.spec.epoch).map(|r| r.stage.state());
+                matches!(latest, Some(RunState::Completed | RunState::Finished))
+            })
+        });
+        if all {
+            for run in self.state.runs.values_mut() {
+                if let Stage::Completed(flip, _) = &run.stage {
+                    run.go(Stage::Finished(Some(flip.clone())), "the schedule is complete", "hoist", self.now);
+                }
+            }
+        }
+        if self.view.deleting && self.view.finalizer && self.state.runs.values().all(|r| self.is_done_with(r)) {
+            self.finalizer = Finalizer::Remove;
+        }
+    }
+
+    /// Whether a deleted schedule need not wait for this run: it is over, or its rollback has had all its time.
+    fn is_done_with(&self, run: &Run) -> bool {
+        match &run.stage {
+            Stage::RollingBack(flip, record) => self.now > record.at + flip.armed.deadline.delta(),
+            stage => stage.state().is_over(),
+        }
+    }
+
+    /// Whether deletion asks for the flag to go back.
+    pub fn deletion_lowers(&self, armed: &Armed) -> bool {
+        let asked = self.view.policy.is_some_and(|p| p.on_delete == OnDelete::Rollback);
+        asked && self.view.mode().unwrap_or(armed.mode) == crate::api::Mode::Act
+    }
+
+    /// Notes what a run waits for; what it waited for already keeps its time.
+    pub fn wait(&mut self, run: &mut Run, waits: Vec<(Gate, String)>) {
+        let old = std::mem::take(&mut run.waits);
+        for (gate, message) in waits {
+            let message = clip(&message);
+            let before = old.iter().find(|w| w.gate == gate && steady(&w.message) == steady(&message));
+            let since = old.iter().find(|w| w.gate == gate).map_or(self.now, |w| w.since);
+            run.waits.push(before.cloned().unwrap_or(Wait { gate, message, since }));
+        }
+        run.waits.sort_by_key(|w| w.gate);
+        if let Some(first) = run.held.as_ref().map(|h| &h.message).or(run.waits.first().map(|w| &w.message)) {
+            run.message.clone_from(first);
+        }
+    }
+
+    /// Notes the checks that do not pass; one that says the same but for its numbers stays as it was, so that nothing
+    /// is written because a value moved.
+    pub fn note_checks(&mut self, run: &mut Run, checks: Vec<(String, CheckOutcome, String)>) {
+        let old = std::mem::take(&mut run.checks);
+        for (name, outcome, message) in checks {
+            let before = old.iter().find(|c| c.name == name && c.outcome == outcome);
+            let same = before.filter(|c| steady(&c.message) == steady(&message)).cloned();
+            let since = before.map_or(self.now, |c| c.since);
+            run.checks.push(same.unwrap_or(CheckStatus { name, outcome, since, message: clip(&message) }));
+        }
+    }
+
+    /// Gates are looked at often while they are closed.
+    pub fn wake_for_gates(&mut self, interval: Option<TimeDelta>) {
+        self.wake_in(GATE_POLL.min(interval.unwrap_or(GATE_POLL)));
+    }
+
+    fn decide(mut self, before: &State) -> Decision {
+        let retreats = !self.lowers.is_empty() || !self.lower_restarts.is_empty();
+        let advances = !self.raises.is_empty() || !self.raise_restarts.is_empty();
+        if retreats && !self.raises.is_empty() {
+            self.give_up_raises(before);
+        }
+        let motion = match (retreats, advances) {
+            (true, _) => Motion::Retreat(self.lowers, self.lower_restarts),
+            (false, true) => Motion::Advance(self.raises, self.raise_restarts),
+            (false, false) => Motion::Still,
+        };
+        let mut transitions = Vec::new();
+        for run in self.state.runs.values() {
+            let known = before.runs.get(&run.name).map(|r| r.transitions.as_slice()).unwrap_or_default();
+            let new = run.transitions.iter().filter(|t| !known.contains(t));
+            transitions.extend(new.map(|t| (run.name.clone(), t.clone())));
+        }
+        let status = report(self.view, &self.state, &self.orders.pauses, self.now);
+        Decision {
+            status,
+            state: self.state,
+            answers: self.orders.answers,
+            seals: self.seals,
+            motion,
+            finalizer: self.finalizer,
+            transitions,
+            wake: self.wake,
+        }
+    }
+
+    /// A pass that retreats never advances: what it wanted to raise waits for the next.
+    fn give_up_raises(&mut self, before: &State) {
+        self.raises.clear();
+        self.raise_restarts.clear();
+        for run in self.state.runs.values_mut() {
+            if let (Stage::Flipping(_), Some(old)) = (&run.stage, before.runs.get(&run.name))
+                && old.stage == Stage::Gating
+            {
+                *run = old.clone();
+            }
+        }
+    }
+}
+
+/// A sentence without its numbers: what must change before it is worth a write.
+fn steady(text: &str) -> String {
+    text.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, '.' | 'e' | '-')).collect()
+}

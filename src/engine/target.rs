@@ -1,0 +1,302 @@
+//! What a target reads as, and what the stamp on it means.
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{ArmedTarget, FORMAT_VERSION, FlagValue, TargetPlace, Time};
+
+/// The longest reason that travels in a stamp; stamps stay under 512 bytes.
+const LONGEST_WHY: usize = 160;
+
+/// What is written on a target in the same request as the value.
+///
+/// # Source
+/// A crash between lowering a flag and recording it would let the recovered metric raise it again; the decision
+/// therefore travels with the write (law 4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stamp {
+    /// The format version.
+    pub v: i32,
+    /// What was decided.
+    pub kind: StampKind,
+    /// The run's namespace and name.
+    pub run: String,
+    /// The schedule's uid.
+    pub schedule: String,
+    /// The run's epoch.
+    pub epoch: i64,
+    /// The decision id, never used twice.
+    pub decision: String,
+    /// When it was decided.
+    pub at: Time,
+    /// Why, for a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What a stamp says was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StampKind {
+    /// The flag was raised.
+    Raised,
+    /// An unfinished raise was given up; a late write of it is refused.
+    Sealed,
+    /// The flag was rolled back; the epoch is closed.
+    Closed,
+}
+
+impl Stamp {
+    /// The stamp as it is written into the annotation.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads an annotation; nothing where it is no stamp of a version that is known.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str::<Self>(text).ok().filter(|s| s.v <= FORMAT_VERSION)
+    }
+
+    /// Cuts a reason to what a stamp may carry.
+    pub fn why(reason: &str) -> Option<String> {
+        Some(reason.chars().take(LONGEST_WHY).collect())
+    }
+}
+
+/// A field manager and when it last wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The manager's name.
+    pub manager: String,
+    /// When.
+    pub at: Option<Time>,
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.at {
+            Some(at) => write!(f, "field manager {} at {}", self.manager, at.format("%Y-%m-%d %H:%M:%S UTC")),
+            None => write!(f, "field manager {}", self.manager),
+        }
+    }
+}
+
+/// A target as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetReading {
+    /// The object is not there.
+    Missing,
+    /// The object is there.
+    Found(FoundTarget),
+}
+
+/// An object that holds a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundTarget {
+    /// Its `metadata.uid`.
+    pub uid: String,
+    /// Its `metadata.resourceVersion`.
+    pub resource_version: String,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// The flag's value there, or why it cannot be read or written, in a sentence.
+    pub value: Result<FlagValue, String>,
+    /// Who set the value last, where that is known.
+    pub owner: Option<Owner>,
+    /// The stamp, where there is one.
+    pub stamp: Option<Stamp>,
+    /// Whether managedFields name Hoist for the stamp and for the value: `kubectl rollout undo` restores an old value
+    /// together with its old stamp.
+    pub stamp_counts: bool,
+}
+
+/// How an armed target stands to its run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The value is `enabled`, by this run's own write (or by others, in `Observe`).
+    Up,
+    /// The value is `enabled`, but not by a write of this run.
+    UpByOthers(Foreign),
+    /// The value is `disabled`, and this run's closing stamp is on it.
+    Closed(Stamp),
+    /// The value is `disabled` under this run's seal of this decision.
+    Sealed(String),
+    /// The value is `disabled`; nothing of this run says why.
+    Down(Option<Owner>),
+    /// The value is neither.
+    Third(FlagValue, Foreign),
+    /// The object is gone.
+    Missing,
+    /// The object was deleted and made anew; its value now.
+    Replaced(Option<FlagValue>),
+    /// It cannot be read; why.
+    Unreadable(String),
+}
+
+/// A value that somebody else set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// Who, where that is known.
+    pub owner: Option<Owner>,
+    /// Whether this run had closed the target before: then it was set after the rollback.
+    pub after_close: bool,
+}
+
+impl std::fmt::Display for Foreign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.owner {
+            Some(owner) => owner.fmt(f),
+            None => f.write_str("somebody whom managedFields do not name"),
+        }
+    }
+}
+
+/// Compares a reading with what a run armed.
+///
+/// `decision` is that of the run's raise; in `Observe` there is none, and an `enabled` value counts as the run's own.
+pub fn standing(
+    armed: &ArmedTarget,
+    run: &str,
+    epoch: i64,
+    decision: Option<&str>,
+    reading: &TargetReading,
+) -> Standing {
+    let found = match reading {
+        TargetReading::Missing => return Standing::Missing,
+        TargetReading::Found(found) => found,
+    };
+    if found.uid != armed.uid {
+        return Standing::Replaced(found.value.clone().ok());
+    }
+    if found.deleting {
+        return Standing::Missing;
+    }
+    let value = match &found.value {
+        Ok(value) => value,
+        Err(why) => return Standing::Unreadable(why.clone()),
+    };
+    let stamp = found.stamp.as_ref().filter(|s| s.run == run && s.epoch == epoch);
+    let own = stamp.filter(|_| found.stamp_counts);
+    let after_close = stamp.is_some_and(|s| s.kind == StampKind::Closed);
+    let foreign = || Foreign { owner: found.owner.clone(), after_close };
+    if *value == armed.values.enabled {
+        return match (decision, own) {
+            (None, _) => Standing::Up,
+            (Some(decision), Some(stamp)) if stamp.kind == StampKind::Raised && stamp.decision == decision => {
+                Standing::Up
+            }
+            _ => Standing::UpByOthers(foreign()),
+        };
+    }
+    if *value != armed.values.disabled {
+        return Standing::Third(value.clone(), foreign());
+    }
+    match own {
+        Some(stamp) if stamp.kind == StampKind::Closed => Standing::Closed(stamp.clone()),
+        Some(stamp) if stamp.kind == StampKind::Sealed => Standing::Sealed(stamp.decision.clone()),
+        _ => Standing::Down(found.owner.clone()),
+    }
+}
+
+/// One target of a flip before it is armed: everything but the uid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetPlan {
+    /// The flag.
+    pub flag: String,
+    /// Its values.
+    pub values: crate::api::FlagValues,
+    /// Where it is written.
+    pub place: TargetPlace,
+    /// The workloads that must see it.
+    pub workloads: Vec<crate::api::WorkloadRef>,
+}
+
+/// A short name made of anything, equal for equal input on every machine and in every version.
+///
+/// # Source
+/// FNV-1a, 64 bits (Fowler, Noll and Vo; parameters from draft-eastlake-fnv). Names, not secrets.
+pub fn digest(parts: &[&str]) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for part in parts {
+        for byte in part.bytes().chain([0]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{FlagValues, PlaceKind};
+
+    fn armed() -> ArmedTarget {
+        ArmedTarget {
+            flag: "F".into(),
+            values: FlagValues { enabled: FlagValue::Text("true".into()), disabled: FlagValue::Absent },
+            place: TargetPlace {
+                kind: PlaceKind::ConfigMap,
+                namespace: "n".into(),
+                name: "c".into(),
+                container: None,
+                key: "F".into(),
+            },
+            uid: "u1".into(),
+            workloads: vec![],
+            taken_from: None,
+        }
+    }
+
+    fn stamp(kind: StampKind) -> Stamp {
+        Stamp {
+            v: 1,
+            kind,
+            run: "n/r".into(),
+            schedule: "s".into(),
+            epoch: 1,
+            decision: "d1".into(),
+            at: Time::UNIX_EPOCH,
+            why: Stamp::why(&"x".repeat(500)),
+        }
+    }
+
+    fn found(value: FlagValue, stamp: Option<Stamp>, counts: bool) -> TargetReading {
+        TargetReading::Found(FoundTarget {
+            uid: "u1".into(),
+            resource_version: "7".into(),
+            deleting: false,
+            value: Ok(value),
+            owner: None,
+            stamp,
+            stamp_counts: counts,
+        })
+    }
+
+    #[test]
+    fn a_stamp_counts_only_while_hoist_owns_it() {
+        let up = FlagValue::Text("true".into());
+        let of = |reading| standing(&armed(), "n/r", 1, Some("d1"), &reading);
+        assert_eq!(of(found(up.clone(), Some(stamp(StampKind::Raised)), true)), Standing::Up);
+        let foreign = |after_close| Standing::UpByOthers(Foreign { owner: None, after_close });
+        assert_eq!(of(found(up.clone(), Some(stamp(StampKind::Raised)), false)), foreign(false));
+        assert_eq!(of(found(up, Some(stamp(StampKind::Closed)), true)), foreign(true));
+        let closed = stamp(StampKind::Closed);
+        assert_eq!(of(found(FlagValue::Absent, Some(closed.clone()), true)), Standing::Closed(closed));
+        assert_eq!(of(found(FlagValue::Absent, Some(stamp(StampKind::Raised)), true)), Standing::Down(None));
+        assert_eq!(of(TargetReading::Missing), Standing::Missing);
+    }
+
+    #[test]
+    fn stamps_are_small_and_survive_the_wire() {
+        let stamp = stamp(StampKind::Closed);
+        assert!(stamp.text().len() <= 512, "{}", stamp.text().len());
+        assert_eq!(Stamp::parse(&stamp.text()), Some(stamp));
+        assert_eq!(Stamp::parse("{\"v\":99}"), None);
+    }
+
+    #[test]
+    fn digests_keep_parts_apart() {
+        assert_ne!(digest(&["a", "bc"]), digest(&["ab", "c"]));
+        assert_eq!(digest(&["a"]).len(), 16);
+    }
+}

@@ -1,0 +1,101 @@
+//! What people and neighbours say: the schedule, its plan, the orders, and who else is at work.
+
+use std::collections::BTreeMap;
+
+use crate::api::{
+    EnvironmentKey, InterventionSpec, MigrationScheduleStatus, Mode, OnDelete, PauseStatus, TargetPlace, Time,
+};
+
+use super::plan::{EnvironmentPlan, FlipPlan, PhasePlan, Plan, Problem};
+use super::state::Run;
+
+/// Everything that one pass is told, apart from what it remembers and what it sees.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// The schedule's namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The generation of its spec.
+    pub generation: i64,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether the finalizer is on it.
+    pub finalizer: bool,
+    /// The plan, or what is wrong with it: then only watching and retreat are possible.
+    pub plan: Result<Plan, Vec<Problem>>,
+    /// What of the spec acts at once, where the spec can be read at all.
+    pub policy: Option<Policy>,
+    /// What was said of it last.
+    pub status: MigrationScheduleStatus,
+    /// The orders that were not answered yet, oldest first.
+    pub orders: Vec<Order>,
+    /// Who else is at work.
+    pub neighbours: Neighbours,
+    /// Runs that are stored but cannot be read, in sentences.
+    pub unreadable: Vec<String>,
+}
+
+/// The parts of a spec that act at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether Hoist writes.
+    pub mode: Mode,
+    /// Whether anything advances.
+    pub suspend: bool,
+    /// What becomes of raised flags.
+    pub on_delete: OnDelete,
+}
+
+/// A person's order that was not answered yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    /// The Intervention's name.
+    pub name: String,
+    /// When it was written.
+    pub at: Time,
+    /// What it orders.
+    pub spec: InterventionSpec,
+}
+
+/// What other schedules hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Neighbours {
+    /// Places that another schedule claims before this one, with who.
+    pub claimed: BTreeMap<TargetPlace, String>,
+    /// Environments in which another flip is in work, with which.
+    pub busy: BTreeMap<EnvironmentKey, String>,
+}
+
+impl View {
+    /// The pauses that are in force.
+    pub fn pauses(&self) -> &[PauseStatus] {
+        &self.status.pauses
+    }
+
+    /// The mode, where the spec can be read.
+    pub fn mode(&self) -> Option<Mode> {
+        self.policy.map(|p| p.mode)
+    }
+
+    /// The phase and the environment that a run serves, where the plan still has them.
+    pub fn step_of(&self, run: &Run) -> Option<(&PhasePlan, &EnvironmentPlan)> {
+        let plan = self.plan.as_ref().ok()?;
+        plan.steps().find(|(phase, e)| phase.name == run.spec.phase && e.key == run.spec.environment)
+    }
+
+    /// What a flip of this run needs, where everything is there.
+    pub fn flip_plan(&self, run: &Run) -> Option<&FlipPlan> {
+        self.step_of(run)?.1.flip.as_ref().ok()
+    }
+}
+
+/// The pause that holds a run, where there is one.
+pub fn pause_of<'a>(pauses: &'a [PauseStatus], run: &Run) -> Option<&'a PauseStatus> {
+    pauses.iter().find(|p| {
+        p.phase.as_ref().is_none_or(|phase| *phase == run.spec.phase)
+            && p.environment.as_ref().is_none_or(|e| *e == run.spec.environment.name)
+    })
+}

@@ -1,0 +1,1 @@
+//! Everything that can fail, block or see a clock.
