@@ -156,7 +156,7 @@ obtain_missing() {
       if go_is_usable; then
         build_missing
       else
-        MISSING+=("Go $GO_VERSION_MIN or newer on PATH, to build: ${unbuilt[*]}")
+        MISSING+=("Go $GO_VERSION_MIN or newer on PATH, to build what is not there yet: $(tr " " "\n" <<<"${unbuilt[*]}" | grep -v "^prom" | paste -sd " ")")
       fi
       ;;
   esac
