@@ -4,13 +4,15 @@
 //! serve, each with the environment variables that it saw when it started: a pod keeps its flag until it is replaced.
 //! A ConfigMap `conduit-behaviour` in a namespace says what goes wrong there (see `traffic::Behaviour`).
 
+#![allow(clippy::disallowed_methods, reason = "a simulated service lives by the real clock")]
+
 mod environment;
 mod traffic;
 mod watch;
 mod world;
 
 use std::io::Read;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use axum::Router;
@@ -37,7 +39,8 @@ type Shared = Arc<Mutex<World>>;
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     end_with_the_parent();
-    rustls::crypto::aws_lc_rs::default_provider().install_default().expect("nobody was first");
+    // Only fails where there is one already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = kube::Client::try_default().await?;
     let world = Arc::new(Mutex::new(World::new(Instant::now())));
     let listener = TcpListener::bind(&args.listen).await?;
@@ -53,9 +56,14 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn metrics(State(world): State<Shared>) -> impl IntoResponse {
-    let mut world = world.lock().expect("no panic while the world is held");
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], hold(&world).render())
+}
+
+/// The world, its counters brought up to this moment.
+fn hold(world: &Shared) -> MutexGuard<'_, World> {
+    let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
     world.advance(Instant::now());
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], world.render())
+    world
 }
 
 /// Ends this process when the other end of a piped standard input is closed, also because its holder was killed.

@@ -1,7 +1,5 @@
 //! Follows the cluster: pods, the namespaces' labels and the ConfigMaps that say how pods behave.
 
-use std::time::Instant;
-
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::api::{Patch, PatchParams};
@@ -11,8 +9,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
 use crate::traffic::Behaviour;
-use crate::world::World;
-use crate::{Shared, environment};
+use crate::{Shared, environment, hold};
 
 /// The label by which a pod chooses how it fares (see `tests/env/stages.yaml`).
 const BEHAVIOUR_LABEL: &str = "sim.hoist.dev/behaviour";
@@ -26,7 +23,7 @@ pub async fn namespaces(client: Client, world: Shared) -> anyhow::Result<()> {
             Event::Init | Event::InitDone => continue,
         };
         let environment = namespace.labels().get("environment").filter(|_| exists);
-        change(&world, |world| world.set_environment(&namespace.name_any(), environment));
+        hold(&world).set_environment(&namespace.name_any(), environment);
     }
     Ok(())
 }
@@ -42,7 +39,7 @@ pub async fn behaviours(client: Client, world: Shared) -> anyhow::Result<()> {
             Event::Delete(map) => (map, None),
             Event::Init | Event::InitDone => continue,
         };
-        change(&world, |world| world.set_behaviour(&map.namespace().unwrap_or_default(), behaviour));
+        hold(&world).set_behaviour(&map.namespace().unwrap_or_default(), behaviour);
     }
     Ok(())
 }
@@ -58,9 +55,9 @@ pub async fn pods(client: Client, world: Shared) -> anyhow::Result<()> {
                 take(&pod, &client, &world).await;
             }
             // Pods may have gone while nobody watched.
-            Event::InitDone => change(&world, |world| world.keep_only(&listed)),
+            Event::InitDone => hold(&world).keep_only(&listed),
             Event::Apply(pod) => take(&pod, &client, &world).await,
-            Event::Delete(pod) => change(&world, |world| world.end(&pod.uid().unwrap_or_default())),
+            Event::Delete(pod) => hold(&world).end(&pod.uid().unwrap_or_default()),
         }
     }
     Ok(())
@@ -69,17 +66,17 @@ pub async fn pods(client: Client, world: Shared) -> anyhow::Result<()> {
 /// Takes in what is known about a pod now; the first time that it is seen running fixes its environment variables.
 async fn take(pod: &Pod, client: &Client, world: &Shared) {
     let uid = pod.uid().unwrap_or_default();
-    let known = world.lock().expect("no panic while the world is held").knows(&uid);
+    let known = hold(world).knows(&uid);
     if !known && has_started(pod) {
         let variables = environment::of(pod, client).await;
         let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-        change(world, |world| world.start(&uid, &namespace, &name, variables.clone()));
-        let behaviour = world.lock().expect("no panic while the world is held").behaviour(&namespace);
+        hold(world).start(&uid, &namespace, &name, variables.clone());
+        let behaviour = hold(world).behaviour(&namespace);
         if crashes_when_enabled(pod) && behaviour.is_enabled(&variables) {
             announce_enabled(pod, client).await;
         }
     }
-    change(world, |world| world.set_ready(&uid, is_ready(pod)));
+    hold(world).set_ready(&uid, is_ready(pod));
 }
 
 /// A pod that may crash is looked at as soon as it has a node: it decides before it runs.
@@ -106,13 +103,6 @@ async fn announce_enabled(pod: &Pod, client: &Client) {
     if let Err(error) = api.patch(&pod.name_any(), &PatchParams::default(), &patch).await {
         eprintln!("pod {}: {error}", pod.name_any());
     }
-}
-
-/// Brings the counters up to now, then changes the world.
-fn change(world: &Shared, edit: impl FnOnce(&mut World)) {
-    let mut world = world.lock().expect("no panic while the world is held");
-    world.advance(Instant::now());
-    edit(&mut world);
 }
 
 /// A watch that goes on after errors, which it reports.

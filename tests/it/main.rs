@@ -1,2 +1,13 @@
+//! The tests that need more than this process: one binary, because each would be linked apart.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends by panicking, in its helpers too"
+)]
+#![allow(clippy::disallowed_methods, reason = "the tests wait for real processes by the real clock")]
+
 mod fixture;
 mod smoke;
