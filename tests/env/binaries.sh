@@ -153,10 +153,10 @@ obtain_missing() {
   for name in "${PROGRAMS[@]}"; do find_program "$name" 2>/dev/null || unbuilt+=("$name"); done
   case " ${unbuilt[*]} " in
     *" etcd "* | *" kube"* | *" kwok "*)
-      if go_is_usable; then
+      if ! go_is_usable; then
+        MISSING+=("Go $GO_VERSION_MIN or newer on PATH, to build what is not there yet:$(printf ' %s' "${unbuilt[@]/prom*/}")")
+      elif ((${#MISSING[@]} == 0)); then
         build_missing
-      else
-        MISSING+=("Go $GO_VERSION_MIN or newer on PATH, to build what is not there yet: $(tr " " "\n" <<<"${unbuilt[*]}" | grep -v "^prom" | paste -sd " ")")
       fi
       ;;
   esac
@@ -171,13 +171,11 @@ resolve_programs() {
   local name complete=1
   CACHE=$(cache_dir)
   mkdir -p "$CACHE"
-  for name in flock openssl setsid sha256sum base64; do
+  for name in openssl setsid base64; do
     command -v "$name" >/dev/null || MISSING+=("$name on PATH")
   done
-  if ((${#MISSING[@]})); then die_missing; fi
   for name in "${PROGRAMS[@]}"; do find_program "$name" || complete=0; done
-  if ((complete)); then return 0; fi
-  obtain_missing
+  if ((!complete)); then obtain_missing; fi
   if ((${#MISSING[@]})); then die_missing; fi
   for name in "${PROGRAMS[@]}"; do
     find_program "$name" 2>/dev/null || MISSING+=("$name (looked in KUBEBUILDER_ASSETS, PATH and $CACHE)")
