@@ -4,6 +4,7 @@
 //! Nothing in this module decides anything. A field exists only together with the code that honours it.
 
 mod condition;
+mod crds;
 mod environment;
 mod intervention;
 mod run;
@@ -11,6 +12,7 @@ mod schedule;
 mod value;
 
 pub use condition::*;
+pub use crds::crds;
 pub use environment::*;
 pub use intervention::*;
 pub use run::*;

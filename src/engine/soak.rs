@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::api::{CheckOutcome, Gate, HeldReason, Time};
+use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Time};
 
 use super::flip::workloads;
 use super::probe::{FoundWorkload, WorkloadReading};
@@ -115,7 +115,7 @@ impl Pass<'_> {
             let place = &target.place;
             seen += usize::from(standing.is_some());
             match standing {
-                None | Some(Standing::Up | Standing::Closed(_)) => {}
+                None => {}
                 Some(Standing::Down(owner)) => {
                     let who = owner.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
                     let actor = owner.map_or_else(|| "a person".to_owned(), |o| o.manager);
@@ -134,34 +134,7 @@ impl Pass<'_> {
                     self.retreat(run, flip, &format!("{place} is down under a seal"), "hoist");
                     return false;
                 }
-                Some(Standing::UpByOthers(by)) => {
-                    let message = format!(
-                        "{place} is {} by {by}, no longer by Hoist's own write; it is left alone. Set it to {} to roll back, or order a Rollback",
-                        target.values.enabled, target.values.disabled
-                    );
-                    drift = Some((HeldReason::Drifted, message));
-                }
-                Some(Standing::Third(value, by)) => {
-                    let message = format!(
-                        "{place} was set to {value} by {by}, which is neither of the flag's values; it is left alone. Set it to {} or {}, or order a Rollback",
-                        target.values.enabled, target.values.disabled
-                    );
-                    drift = Some((HeldReason::Drifted, message));
-                }
-                Some(Standing::Missing) => {
-                    let message = format!(
-                        "{place} was deleted while the flag was raised; Hoist never creates it. Order a Rollback to close this epoch"
-                    );
-                    drift = Some((HeldReason::TargetMissing, message));
-                }
-                Some(Standing::Replaced(value)) => {
-                    let value = value.map_or_else(|| "unreadable".to_owned(), |v| v.to_string());
-                    let message = format!(
-                        "{place} was deleted and made anew while the flag was raised, and is {value} now; it is not the one that was armed and is not written. Order a Rollback to close this epoch"
-                    );
-                    drift = Some((HeldReason::TargetReplaced, message));
-                }
-                Some(Standing::Unreadable(why)) => drift = Some((HeldReason::Drifted, format!("{place}: {why}"))),
+                Some(other) => drift = drift_of(target, other).or(drift),
             }
         }
         match drift {
@@ -244,6 +217,43 @@ impl Pass<'_> {
             run.hold(HeldReason::WouldRollBack, &message, self.now);
             run.message.clone_from(&message);
         }
+    }
+}
+
+/// What others did to a target that is not ours to undo, with what a person can do about it.
+fn drift_of(target: &ArmedTarget, standing: Standing) -> Option<(HeldReason, String)> {
+    let place = &target.place;
+    let (enabled, disabled) = (&target.values.enabled, &target.values.disabled);
+    match standing {
+        Standing::Up | Standing::Closed(_) | Standing::Down(_) | Standing::Sealed(_) => None,
+        Standing::UpByOthers(by) => Some((
+            HeldReason::Drifted,
+            format!(
+                "{place} is {enabled} by {by}, no longer by Hoist's own write; it is left alone. Set it to {disabled} to roll back, or order a Rollback"
+            ),
+        )),
+        Standing::Third(value, by) => Some((
+            HeldReason::Drifted,
+            format!(
+                "{place} was set to {value} by {by}, which is neither of the flag's values; it is left alone. Set it to {enabled} or {disabled}, or order a Rollback"
+            ),
+        )),
+        Standing::Missing => Some((
+            HeldReason::TargetMissing,
+            format!(
+                "{place} was deleted while the flag was raised; Hoist never creates it. Order a Rollback to close this epoch"
+            ),
+        )),
+        Standing::Replaced(value) => {
+            let value = value.map_or_else(|| "unreadable".to_owned(), |v| v.to_string());
+            Some((
+                HeldReason::TargetReplaced,
+                format!(
+                    "{place} was deleted and made anew while the flag was raised, and is {value} now; it is not the one that was armed and is not written. Order a Rollback to close this epoch"
+                ),
+            ))
+        }
+        Standing::Unreadable(why) => Some((HeldReason::Drifted, format!("{place}: {why}"))),
     }
 }
 

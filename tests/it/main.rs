@@ -10,4 +10,5 @@
 #![allow(clippy::disallowed_methods, reason = "the tests wait for real processes by the real clock")]
 
 mod fixture;
+mod generated;
 mod smoke;

@@ -1,0 +1,30 @@
+# The verbs of this repository. CONTRIBUTING.md says what each is for.
+
+CARGO ?= cargo
+CACHE := $(or $(HOIST_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hoist)
+
+.PHONY: test bench check crds clean-env
+
+# Every test, on a real control plane and a real Prometheus from plain processes.
+test:
+	tests/env/env.sh prepare
+	$(CARGO) test --locked
+
+# How fast a breach becomes a rollback; docs/benchmarks.md says how to read it.
+bench:
+	tests/env/env.sh prepare
+	$(CARGO) bench --locked
+
+# Formatting and lints, and that the heart builds without the shell.
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --lib --no-default-features -- -D warnings
+
+# Writes crds/ anew from src/api.
+crds:
+	UPDATE_EXPECT=1 $(CARGO) test --locked --test it -- generated
+
+# Forgets the programs of the test environment; the next test builds them anew.
+clean-env:
+	rm -rf -- "$(CACHE)"/bin-*
