@@ -304,11 +304,11 @@ pub struct MigrationScheduleStatus {
     #[schemars(length(max = 32))]
     pub progress: String,
     /// The pauses that are in force.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     #[schemars(length(max = 32))]
     pub pauses: Vec<PauseStatus>,
     /// Every environment of every phase.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     #[schemars(length(max = 2048))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["phase".into(), "namespace".into(), "environment".into()]))]
     pub environments: Vec<EnvironmentProgress>,

@@ -1,6 +1,9 @@
 //! The command line: one file per verb.
 
+mod controller;
 mod crd;
+mod explain;
+mod order;
 mod validate;
 
 use std::process::ExitCode;
@@ -17,10 +20,22 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run the controller: watch schedules, raise flags, put them back.
+    Controller(controller::Args),
     /// Print the custom resource definitions, to be applied with kubectl.
     Crd(crd::Args),
     /// Check schedules, environments and interventions in files; says all problems at once.
     Validate(validate::Args),
+    /// Say why a schedule waits, what was seen, and what comes next.
+    Explain(explain::Args),
+    /// Stop all advance of a schedule; watching and rollback go on.
+    Pause(order::Args),
+    /// End the pauses of a schedule.
+    Resume(order::Args),
+    /// Put a schedule's raised flags back at once.
+    Rollback(order::Args),
+    /// Open the next epoch of an environment that was rolled back or is held.
+    Retry(order::Args),
 }
 
 /// How results are printed.
@@ -36,7 +51,67 @@ pub(crate) enum Output {
 /// Runs the command line and says how the process ends: 0 done, 1 refused or found wanting, 2 used wrongly.
 pub fn main() -> ExitCode {
     match Cli::parse().verb {
+        Verb::Controller(args) => controller::run(&args),
         Verb::Crd(args) => crd::run(&args),
         Verb::Validate(args) => validate::run(&args),
+        Verb::Explain(args) => explain::run(&args),
+        Verb::Pause(args) => order::run(&args, crate::api::Action::Pause),
+        Verb::Resume(args) => order::run(&args, crate::api::Action::Resume),
+        Verb::Rollback(args) => order::run(&args, crate::api::Action::Rollback),
+        Verb::Retry(args) => order::run(&args, crate::api::Action::Retry),
+    }
+}
+
+/// Runs a verb that talks to the API server, and prints what went wrong.
+fn online<F>(verb: impl FnOnce(kube::Config) -> F, connection: &Connection) -> ExitCode
+where
+    F: Future<Output = Result<ExitCode, String>>,
+{
+    // kube and reqwest must agree on one provider before the first connection.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("no runtime could be started: {error}")),
+    };
+    let result = runtime.block_on(async { verb(connection.config().await?).await });
+    result.unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &str) -> ExitCode {
+    anstream::eprintln!("hoist: {error}");
+    ExitCode::FAILURE
+}
+
+/// Which API server is talked to.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Connection {
+    /// The kubeconfig; $KUBECONFIG, ~/.kube/config or the pod's own account where not given.
+    #[arg(long, global = true)]
+    kubeconfig: Option<std::path::PathBuf>,
+    /// The context of the kubeconfig.
+    #[arg(long, global = true)]
+    context: Option<String>,
+}
+
+impl Connection {
+    async fn config(&self) -> Result<kube::Config, String> {
+        let options = kube::config::KubeConfigOptions { context: self.context.clone(), ..Default::default() };
+        let told = |e: &dyn std::fmt::Display| format!("no API server to talk to: {e}");
+        match &self.kubeconfig {
+            Some(path) => {
+                let file = kube::config::Kubeconfig::read_from(path).map_err(|e| told(&e))?;
+                kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|e| told(&e))
+            }
+            None if self.context.is_some() => kube::Config::from_kubeconfig(&options).await.map_err(|e| told(&e)),
+            None => kube::Config::infer().await.map_err(|e| told(&e)),
+        }
+    }
+}
+
+/// A schedule as people name it: `NAMESPACE/NAME`, or a name in the context's own namespace.
+fn named(text: &str, default_namespace: &str) -> (String, String) {
+    match text.split_once('/') {
+        Some((namespace, name)) => (namespace.to_owned(), name.to_owned()),
+        None => (default_namespace.to_owned(), text.to_owned()),
     }
 }

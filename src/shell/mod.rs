@@ -1,1 +1,17 @@
 //! Everything that can fail, block or see a clock.
+//!
+//! May not: decide. What is asked is what `engine::probes` names; what is sent is what `engine::step` decided.
+
+pub mod clock;
+pub mod controller;
+pub mod error;
+mod events;
+mod http;
+mod observe;
+pub mod prometheus;
+mod reconcile;
+mod store;
+pub mod targets;
+mod telemetry;
+mod view;
+mod world;

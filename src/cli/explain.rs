@@ -1,0 +1,215 @@
+//! `hoist explain`: why a schedule waits, what was seen, and what comes next, in sentences.
+
+use std::process::ExitCode;
+
+use kube::api::{Api, ListParams};
+use kube::{Client, ResourceExt};
+use serde::Serialize;
+
+use super::{Connection, Output, named, online};
+use crate::api::{ConditionStatus, MigrationRun, MigrationSchedule, RunState, Time};
+use crate::shell::error::{CALL, within};
+
+/// Arguments of `hoist explain`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The schedule: NAMESPACE/NAME, or NAME in the context's own namespace.
+    schedule: String,
+    /// How it is printed.
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Output,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// What is explained.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Explanation {
+    schedule: String,
+    /// In one sentence: how it stands.
+    summary: String,
+    environments: Vec<Environment>,
+    pauses: Vec<String>,
+    /// What comes next, in a sentence.
+    next: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Environment {
+    phase: String,
+    environment: String,
+    epoch: i64,
+    state: RunState,
+    since: Option<Time>,
+    /// Why it does not go on without a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<String>,
+    /// What it waits for.
+    waits: Vec<String>,
+    /// What was seen of the checks that do not pass.
+    checks: Vec<String>,
+    /// How it came here.
+    history: Vec<String>,
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &Args) -> ExitCode {
+    online(
+        |config| async {
+            let (namespace, name) = named(&args.schedule, &config.default_namespace);
+            let client = Client::try_from(config).map_err(|e| e.to_string())?;
+            let explanation = gather(&client, &namespace, &name).await?;
+            match args.output {
+                Output::Json => {
+                    anstream::println!("{:#}", serde_json::to_value(&explanation).map_err(|e| e.to_string())?)
+                }
+                Output::Text => anstream::print!("{}", told(&explanation)),
+            }
+            Ok(ExitCode::SUCCESS)
+        },
+        &args.connection,
+    )
+}
+
+async fn gather(client: &Client, namespace: &str, name: &str) -> Result<Explanation, String> {
+    let schedules: Api<MigrationSchedule> = Api::namespaced(client.clone(), namespace);
+    let schedule = within("read the schedule", CALL, schedules.get(name)).await.map_err(|e| e.to_string())?;
+    let runs: Api<MigrationRun> = Api::namespaced(client.clone(), namespace);
+    let runs = within("list runs", CALL, runs.list(&ListParams::default())).await.map_err(|e| e.to_string())?;
+    let uid = schedule.uid().unwrap_or_default();
+    let own: Vec<MigrationRun> = runs.items.into_iter().filter(|r| r.spec.schedule.uid == uid).collect();
+    Ok(explain(&schedule, &own))
+}
+
+fn explain(schedule: &MigrationSchedule, runs: &[MigrationRun]) -> Explanation {
+    let status = schedule.status.clone().unwrap_or_default();
+    let environments = status.environments.iter().map(|e| {
+        let run = runs.iter().find(|r| {
+            r.spec.phase == e.phase
+                && r.spec.environment.name == e.environment
+                && r.spec.environment.namespace == e.namespace
+                && r.spec.epoch == e.epoch
+        });
+        let of = run.and_then(|r| r.status.as_ref());
+        Environment {
+            phase: e.phase.clone(),
+            environment: format!("{}/{}", e.namespace, e.environment),
+            epoch: e.epoch,
+            state: e.state,
+            since: e.since,
+            held: of.and_then(|s| s.held.as_ref()).map(|h| format!("{:?}: {}", h.reason, h.message)),
+            waits: match of {
+                Some(s) => s.waits.iter().map(|w| format!("{:?}: {}", w.gate, w.message)).collect(),
+                None => Some(e.message.clone()).filter(|m| !m.is_empty()).into_iter().collect(),
+            },
+            checks: of
+                .map(|s| {
+                    s.checks
+                        .iter()
+                        .map(|c| format!("{} {:?} since {}: {}", c.name, c.outcome, clock(c.since), c.message))
+                        .collect()
+                })
+                .unwrap_or_default(),
+            history: of
+                .map(|s| {
+                    s.transitions
+                        .iter()
+                        .map(|t| format!("{}  {} to {}, by {}: {}", clock(t.at), t.from, t.to, t.actor, t.reason))
+                        .collect()
+                })
+                .unwrap_or_default(),
+        }
+    });
+    Explanation {
+        schedule: format!("{}/{}", schedule.namespace().unwrap_or_default(), schedule.name_any()),
+        summary: summary(schedule),
+        environments: environments.collect(),
+        pauses: status
+            .pauses
+            .iter()
+            .map(|p| format!("{} since {}: {}", p.intervention, clock(p.since), p.reason))
+            .collect(),
+        next: next(schedule),
+    }
+}
+
+fn summary(schedule: &MigrationSchedule) -> String {
+    let Some(status) = schedule.status.as_ref().filter(|s| !s.conditions.is_empty()) else {
+        return "no controller has looked at it yet".to_owned();
+    };
+    let stale = schedule.metadata.generation.is_some_and(|g| g != status.observed_generation);
+    let note = if stale { " (the spec was edited since; the controller has not looked at the edit yet)" } else { "" };
+    let ready = status.conditions.iter().find(|c| c.type_ == "Ready");
+    let said =
+        ready.map(|c| if c.message.is_empty() { c.reason.clone() } else { format!("{}: {}", c.reason, c.message) });
+    format!("{}{note}", said.unwrap_or_default())
+}
+
+/// What comes next, told from where the schedule stands.
+fn next(schedule: &MigrationSchedule) -> String {
+    let status = schedule.status.clone().unwrap_or_default();
+    let holds = |type_: &str| status.conditions.iter().any(|c| c.type_ == type_ && c.status == ConditionStatus::True);
+    if holds("Completed") {
+        return "nothing: every environment is complete".to_owned();
+    }
+    if holds("Stalled") {
+        return "nothing, before a person corrects what is said above".to_owned();
+    }
+    let first = status.environments.iter().find(|e| !matches!(e.state, RunState::Completed | RunState::Finished));
+    match first {
+        None => "the controller's first look".to_owned(),
+        Some(e) => match e.state {
+            RunState::Pending => format!(
+                "{} {}: {}",
+                e.phase,
+                e.environment,
+                if e.message.is_empty() { "its turn comes" } else { &e.message }
+            ),
+            RunState::Gating => format!("the flip of {} {}, as soon as nothing is waited for", e.phase, e.environment),
+            RunState::Flipping | RunState::Verifying => {
+                format!("the soak of {} {}, once its pods run on the new value", e.phase, e.environment)
+            }
+            RunState::Soaking => {
+                format!("the end of the soak of {} {}, then the next environment", e.phase, e.environment)
+            }
+            RunState::RollingBack => {
+                format!("proof that the pods of {} {} are back on the old value", e.phase, e.environment)
+            }
+            state => format!("{} {} is {state}", e.phase, e.environment),
+        },
+    }
+}
+
+fn clock(at: Time) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+fn told(explanation: &Explanation) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    // Writing into a String does not fail.
+    let _ = writeln!(text, "{}\n  {}\n", explanation.schedule, explanation.summary);
+    for e in &explanation.environments {
+        let epoch = if e.epoch > 1 { format!(" (epoch {})", e.epoch) } else { String::new() };
+        let since = e.since.map(|at| format!("  since {}", clock(at))).unwrap_or_default();
+        let _ = writeln!(text, "{:<14} {:<28} {:<12}{since}{epoch}", e.phase, e.environment, e.state.name());
+        let over = matches!(e.state, RunState::Completed | RunState::Finished | RunState::Pending);
+        for line in e.held.iter().map(|h| format!("held, {h}")).chain(e.waits.iter().map(|w| format!("waits, {w}"))) {
+            let _ = writeln!(text, "    {line}");
+        }
+        for line in &e.checks {
+            let _ = writeln!(text, "    check {line}");
+        }
+        let kept = if over { 1 } else { 5 };
+        for line in e.history.iter().skip(e.history.len().saturating_sub(kept)) {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+    for pause in &explanation.pauses {
+        let _ = writeln!(text, "paused by {pause}");
+    }
+    let _ = writeln!(text, "\nnext: {}", explanation.next);
+    text
+}

@@ -1,0 +1,232 @@
+//! Watches, wakes passes at the right moment, and stops in good order.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::{Action, Config as Runner, Controller};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Config, Resource, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use super::error::{Class, Error};
+use super::reconcile::{Wake, pause_after, reconcile};
+use super::view::schedules_of;
+use super::world::{Caches, Guarded, World};
+use super::{clock, http};
+use crate::api::{Environment, Intervention, MigrationRun, MigrationSchedule, RunState};
+
+/// A watch that is silent for longer than this is taken up anew: kube's own limit is five minutes.
+const WATCH_SECONDS: u32 = 35;
+
+/// How many passes run at once.
+const CONCURRENCY: u16 = 32;
+
+/// A pass is never sooner than this after the one before, so that nothing spins.
+const LEAST_PAUSE: Duration = Duration::from_millis(20);
+
+type Scheduled = Guarded<MigrationSchedule>;
+
+/// Runs the controller until the token is cancelled.
+///
+/// # Errors
+/// A sentence, where it cannot start: no API server, no CRDs, no address to listen on.
+pub async fn run(config: Config, listen: SocketAddr, stop: CancellationToken) -> Result<(), String> {
+    let watching = client(config.clone(), false)?;
+    let calling = client(config, true)?;
+    installed(&calling).await?;
+    let (triggers, caches) = watches(&watching, &stop);
+    let ready = Arc::new(AtomicBool::new(false));
+    let schedules = Controller::new(Api::<Scheduled>::all(watching), quick());
+    let caches = Caches { schedules: schedules.store(), ..caches };
+    let world = Arc::new(World::new(calling, caches));
+    let server = tokio::spawn(http::serve(listen, Arc::clone(&world.telemetry), Arc::clone(&ready), stop.clone()));
+    let waiting = Arc::clone(&world);
+    let filled = tokio::spawn(async move {
+        fill(&waiting.caches).await;
+        ready.store(true, Ordering::Relaxed);
+        tracing::info!("ready");
+        waiting
+    });
+    let mapped = Arc::clone(&world);
+    let triggers = triggers.flat_map(move |trigger| futures::stream::iter(trigger.schedules(&mapped)));
+    let pass = Arc::new(Passes::default());
+    let ending = stop.clone();
+    schedules
+        .with_config(Runner::default().concurrency(CONCURRENCY))
+        .reconcile_on(triggers)
+        .graceful_shutdown_on(async move { ending.cancelled().await })
+        .run(
+            {
+                let pass = Arc::clone(&pass);
+                move |object, world| one_pass(Arc::clone(&pass), object, world)
+            },
+            |_, _: &Error, _| Action::requeue(Duration::from_secs(1)),
+            world,
+        )
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                tracing::debug!(%error, "the runner reports");
+            }
+        })
+        .await;
+    stop.cancel();
+    filled.abort();
+    server.await.map_err(|e| e.to_string())?
+}
+
+/// Failures in a row, by schedule.
+#[derive(Default)]
+struct Passes(Mutex<BTreeMap<String, u32>>);
+
+async fn one_pass(passes: Arc<Passes>, object: Arc<Scheduled>, world: Arc<World>) -> Result<Action, Error> {
+    // Deciding on half-filled caches would see runs as missing that are there.
+    fill(&world.caches).await;
+    let begun = clock::monotonic();
+    let uid = object.uid().unwrap_or_default();
+    let result = reconcile(&world, &object).await;
+    let class = result.as_ref().map(drop).map_err(Error::class);
+    world.telemetry.pass(&class, begun.elapsed());
+    count(&world);
+    let mut failures = passes.0.lock().unwrap_or_else(PoisonError::into_inner);
+    match (result, class) {
+        (Ok(wake), _) => {
+            failures.remove(&uid);
+            Ok(Action::requeue(match wake {
+                Wake::Now => LEAST_PAUSE,
+                Wake::At(at) => (at - clock::now()).to_std().unwrap_or_default().max(LEAST_PAUSE),
+            }))
+        }
+        (Err(error), class) => {
+            let class = class.err().unwrap_or(Class::Transient);
+            let failed = failures.entry(uid).or_default();
+            *failed += 1;
+            let pause = pause_after(class, *failed);
+            if class == Class::Conflict {
+                tracing::debug!(schedule = %object.name_any(), %error, "a pass met something newer and starts again");
+            } else {
+                tracing::warn!(schedule = %object.name_any(), %error, "a pass failed and is tried again");
+            }
+            Ok(Action::requeue(pause))
+        }
+    }
+}
+
+fn count(world: &World) {
+    let runs = world.caches.runs.state();
+    let broken = runs.iter().filter(|r| r.0.is_err()).count()
+        + world.caches.schedules.state().iter().filter(|s| s.0.is_err()).count()
+        + world.caches.environments.state().iter().filter(|e| e.0.is_err()).count();
+    let states =
+        runs.iter().filter_map(|r| r.0.as_ref().ok()).map(|r| r.status.as_ref().map_or(RunState::Pending, |s| s.state));
+    world.telemetry.stored(states, broken);
+}
+
+/// A client. Those that call never retry by themselves: a late repetition of a raise is what seals are against.
+fn client(mut config: Config, calls: bool) -> Result<Client, String> {
+    config.connect_timeout = Some(Duration::from_secs(3));
+    if calls {
+        config.default_retry = false;
+        config.read_timeout = Some(Duration::from_secs(10));
+        config.write_timeout = Some(Duration::from_secs(10));
+        config.reset_reader_on_write = true;
+    }
+    Client::try_from(config).map_err(|e| format!("no client for the API server could be made: {e}"))
+}
+
+/// Whether the CRDs are there; a watch on a kind that is not would only say so again and again.
+async fn installed(client: &Client) -> Result<(), String> {
+    let list = kube::api::ListParams::default().limit(1);
+    let api: Api<Scheduled> = Api::all(client.clone());
+    match super::error::within("list schedules", Duration::from_secs(10), api.list(&list)).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.code() == Some(404) => {
+            Err("Hoist's custom resources are not installed; apply them with `hoist crd | kubectl apply --server-side -f -`".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn quick() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+/// Something that makes schedules worth another pass.
+enum Trigger {
+    Environment(Guarded<Environment>),
+    Run(Guarded<MigrationRun>),
+    Order(Guarded<Intervention>),
+}
+
+impl Trigger {
+    fn schedules(&self, world: &World) -> Vec<ObjectRef<Scheduled>> {
+        match self {
+            Self::Environment(environment) => schedules_of(world, environment),
+            Self::Run(run) => {
+                let name = run.0.as_ref().map(|r| r.spec.schedule.name.clone());
+                named(run.namespace(), name.ok())
+            }
+            Self::Order(order) => {
+                let name = order.0.as_ref().map(|o| o.spec.schedule.name.clone());
+                named(order.namespace(), name.ok())
+            }
+        }
+    }
+}
+
+fn named(namespace: Option<String>, name: Option<String>) -> Vec<ObjectRef<Scheduled>> {
+    name.zip(namespace).map(|(name, namespace)| ObjectRef::new(&name).within(&namespace)).into_iter().collect()
+}
+
+/// Starts the watches that fill the caches; their objects are triggers too.
+fn watches(client: &Client, stop: &CancellationToken) -> (futures::stream::BoxStream<'static, Trigger>, Caches) {
+    let (environments, environment_triggers) = watch::<Guarded<Environment>>(client);
+    let (runs, run_triggers) = watch::<Guarded<MigrationRun>>(client);
+    let (orders, order_triggers) = watch::<Guarded<Intervention>>(client);
+    let (namespaces, names) = watch::<PartialObjectMeta<Namespace>>(client);
+    let ending = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { () = names.for_each(|_| async {}) => {}, () = ending.cancelled() => {} }
+    });
+    let (schedules, _) = reflector::store();
+    let triggers = futures::stream::select_all([
+        environment_triggers.map(Trigger::Environment).boxed(),
+        run_triggers.map(Trigger::Run).boxed(),
+        order_triggers.map(Trigger::Order).boxed(),
+    ]);
+    (triggers.boxed(), Caches { schedules, environments, runs, orders, namespaces })
+}
+
+fn watch<K>(client: &Client) -> (reflector::Store<K>, impl Stream<Item = K> + Send + 'static)
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    let (cache, writer) = reflector::store();
+    let stream = watcher(Api::<K>::all(client.clone()), quick())
+        .default_backoff()
+        .modify(|object| {
+            object.meta_mut().managed_fields = None;
+        })
+        .reflect(writer)
+        .touched_objects()
+        .filter_map(|result| async move {
+            result.inspect_err(|error| tracing::warn!(%error, "a watch broke and is taken up anew")).ok()
+        });
+    (cache, stream)
+}
+
+/// Waits until every cache has seen the whole of its list once.
+async fn fill(caches: &Caches) {
+    // An error means that the writer is gone, which happens when the process stops.
+    let _ = caches.environments.wait_until_ready().await;
+    let _ = caches.runs.wait_until_ready().await;
+    let _ = caches.orders.wait_until_ready().await;
+    let _ = caches.namespaces.wait_until_ready().await;
+    let _ = caches.schedules.wait_until_ready().await;
+}

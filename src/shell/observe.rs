@@ -1,0 +1,74 @@
+//! Gathers what the engine asks for: everything at once, each answer as it comes.
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use super::error::Error;
+use super::prometheus::Prometheus;
+use super::targets::Targets;
+use super::telemetry::Telemetry;
+use crate::api::TargetPlace;
+use crate::engine::{Measured, Observations, Probe, TargetReading, WorkloadKey, WorkloadReading};
+
+/// One answered probe.
+enum Answer {
+    Target(TargetPlace, Result<TargetReading, Error>),
+    Workload(WorkloadKey, Result<WorkloadReading, Error>),
+    Measured((String, String), Measured),
+}
+
+/// Asks all probes at once. After every answer `urgent` sees what is known so far; where it says so, the rest is not
+/// waited for: a slow neighbour must not delay a retreat.
+pub async fn observe(
+    targets: &Targets,
+    prometheus: &Prometheus,
+    telemetry: &Telemetry,
+    probes: Vec<Probe>,
+    flag_of: impl Fn(&TargetPlace) -> String,
+    mut urgent: impl FnMut(&Observations) -> bool,
+) -> Observations {
+    let mut seen = Observations::default();
+    let mut asked: FuturesUnordered<_> =
+        probes.into_iter().map(|p| answer(targets, prometheus, telemetry, p, &flag_of)).collect();
+    while let Some(answer) = asked.next().await {
+        match answer {
+            Answer::Target(place, reading) => {
+                seen.targets.insert(place, reading.map_err(|e| e.to_string()));
+            }
+            Answer::Workload(key, reading) => {
+                seen.workloads.insert(key, reading.map_err(|e| e.to_string()));
+            }
+            Answer::Measured(key, measured) => {
+                seen.measurements.insert(key, measured);
+            }
+        }
+        if urgent(&seen) {
+            break;
+        }
+    }
+    seen
+}
+
+async fn answer(
+    targets: &Targets,
+    prometheus: &Prometheus,
+    telemetry: &Telemetry,
+    probe: Probe,
+    flag_of: &impl Fn(&TargetPlace) -> String,
+) -> Answer {
+    match probe {
+        Probe::Target(place) => {
+            let reading = targets.read(&place, &flag_of(&place)).await;
+            Answer::Target(place, reading)
+        }
+        Probe::Workload(key) => {
+            let reading = targets.workload(&key).await;
+            Answer::Workload(key, reading)
+        }
+        Probe::Measure(measure) => {
+            let measured = prometheus.measure(&measure).await;
+            telemetry.measured(&measured);
+            Answer::Measured((measure.run, measure.check), measured)
+        }
+    }
+}

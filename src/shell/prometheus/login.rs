@@ -1,0 +1,130 @@
+//! Clients with their credentials, read from Secrets and kept for a short while.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client as Kubernetes;
+use kube::api::Api;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+
+use super::{Failure, QUERY, failure};
+use crate::api::{EnvironmentKey, PrometheusSource, SecretKey};
+use crate::shell::clock;
+use crate::shell::error::{CALL, within};
+
+/// How long a login is used before its Secrets are read again, so that a rotated one works soon.
+const KEEP: Duration = Duration::from_secs(30);
+
+/// The most logins that are kept.
+const MOST_KEPT: usize = 1_000;
+
+/// A client and what it says with each request.
+pub(super) struct Login {
+    /// Follows no redirects.
+    pub client: reqwest::Client,
+    /// Authorization and tenant.
+    pub headers: HeaderMap,
+}
+
+/// Logins by environment and source.
+#[derive(Default)]
+pub(super) struct Logins(Mutex<BTreeMap<(EnvironmentKey, String), (Instant, Arc<Login>)>>);
+
+impl Logins {
+    /// A login for a source, made anew where the last one is too old.
+    pub async fn get(
+        &self,
+        kubernetes: &Kubernetes,
+        environment: &EnvironmentKey,
+        source: &PrometheusSource,
+    ) -> Result<Arc<Login>, Failure> {
+        let key = (environment.clone(), serde_json::to_string(source).unwrap_or_default());
+        let now = clock::monotonic();
+        let kept = self.lock().get(&key).filter(|(at, _)| now - *at < KEEP).map(|(_, login)| Arc::clone(login));
+        if let Some(login) = kept {
+            return Ok(login);
+        }
+        let login = Arc::new(login(kubernetes, &environment.namespace, source).await?);
+        let mut logins = self.lock();
+        if logins.len() >= MOST_KEPT {
+            logins.clear();
+        }
+        logins.insert(key, (now, Arc::clone(&login)));
+        Ok(login)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(EnvironmentKey, String), (Instant, Arc<Login>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn login(kubernetes: &Kubernetes, namespace: &str, source: &PrometheusSource) -> Result<Login, Failure> {
+    let mut headers = HeaderMap::new();
+    if let Some(auth) = &source.auth {
+        headers.insert(AUTHORIZATION, authorization(kubernetes, namespace, auth).await?);
+    }
+    if let Some(tenant) = &source.tenant {
+        let name =
+            HeaderName::try_from(tenant.header.as_str()).map_err(|_| failure("the tenant's header name is not one"))?;
+        headers.insert(
+            name,
+            HeaderValue::try_from(tenant.value.as_str())
+                .map_err(|_| failure("the tenant cannot be sent as a header"))?,
+        );
+    }
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(QUERY)
+        .pool_idle_timeout(Duration::from_secs(120));
+    if let Some(ca) = &source.ca {
+        let pem = key(kubernetes, namespace, ca).await?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem).ok().filter(|c| !c.is_empty());
+        let certificates = certificates
+            .ok_or_else(|| failure(&format!("Secret {} key {} holds no certificate in PEM", ca.name, ca.key)))?;
+        builder = builder.tls_certs_only(certificates);
+    }
+    let client = builder.build().map_err(|_| failure("no client for Prometheus could be made"))?;
+    Ok(Login { client, headers })
+}
+
+async fn authorization(
+    kubernetes: &Kubernetes,
+    namespace: &str,
+    auth: &crate::api::PrometheusAuth,
+) -> Result<HeaderValue, Failure> {
+    let text = match (&auth.bearer, &auth.basic) {
+        (Some(bearer), _) => format!("Bearer {}", text(&key(kubernetes, namespace, bearer).await?)?),
+        (None, Some(basic)) => {
+            let named = |name: &str| SecretKey { name: basic.name.clone(), key: name.to_owned() };
+            let user = text(&key(kubernetes, namespace, &named("username")).await?)?;
+            let password = text(&key(kubernetes, namespace, &named("password")).await?)?;
+            format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
+        }
+        (None, None) => return Err(failure("spec.prometheus.auth names neither bearer nor basic")),
+    };
+    let mut value =
+        HeaderValue::try_from(text).map_err(|_| failure("the credential in the Secret cannot be sent as a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+async fn key(kubernetes: &Kubernetes, namespace: &str, wanted: &SecretKey) -> Result<Vec<u8>, Failure> {
+    let api: Api<Secret> = Api::namespaced(kubernetes.clone(), namespace);
+    let secret = within("read a Secret", CALL, api.get(&wanted.name)).await;
+    let secret = secret.map_err(|_| failure(&format!("Secret {namespace}/{} cannot be read", wanted.name)))?;
+    let data = secret.data.and_then(|mut d| d.remove(&wanted.key));
+    data.map(|d| d.0).ok_or_else(|| failure(&format!("Secret {namespace}/{} has no key {}", wanted.name, wanted.key)))
+}
+
+fn text(bytes: &[u8]) -> Result<String, Failure> {
+    let text = std::str::from_utf8(bytes).map_err(|_| failure("the credential in the Secret is not text"))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// The API's own byte type writes itself in base64.
+fn base64(bytes: &[u8]) -> String {
+    let encoded = serde_json::to_value(k8s_openapi::ByteString(bytes.to_vec())).unwrap_or_default();
+    encoded.as_str().unwrap_or_default().to_owned()
+}

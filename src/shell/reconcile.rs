@@ -1,0 +1,245 @@
+//! The one pass that everything else serves: observe, decide, retreat, seal, persist, advance, report.
+
+use kube::ResourceExt;
+
+use super::error::{Class, Error, RETREAT_CALL};
+use super::observe::observe;
+use super::store::Fence;
+use super::view::{Subject, flags, neighbours, view};
+use super::world::{Guarded, World};
+use super::{clock, events};
+use crate::api::{MigrationSchedule, RunState, Time};
+use crate::engine::{
+    Decision, Finalizer, Lower, Motion, Observations, Raise, Restart, Run, Seal, State, View, probes, step,
+};
+
+/// When to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// At this time.
+    At(Time),
+    /// As soon as possible: something was sent, and what came of it must be seen.
+    Now,
+}
+
+/// One pass over one schedule.
+pub async fn reconcile(world: &World, object: &Guarded<MigrationSchedule>) -> Result<Wake, Error> {
+    let subject = Subject { object };
+    let uid = object.uid().unwrap_or_default();
+    let runs = cached_runs(world, &uid);
+    let orders = cached_orders(world, object);
+    let (mut told, state) = view(world, &subject, &runs, &orders);
+    if idle(&told, &state) {
+        return Ok(Wake::At(rest(world, &told, &state, object).await?));
+    }
+    told.neighbours = neighbours(world, &told, &state, object).await?;
+    let seen = look(world, &told, &state).await;
+    let now = clock::now();
+    let decision = step(&told, &state, &seen, now);
+    match &decision.motion {
+        Motion::Advance(raises, _) if !raises.is_empty() => advance_afresh(world, object, &seen).await,
+        _ => carry_out(world, object, &told, &state, decision).await,
+    }
+}
+
+/// Whether there is nothing to ask anybody: no run, no order, no turn that has come.
+fn idle(told: &View, state: &State) -> bool {
+    state.runs.is_empty() && told.orders.is_empty() && !told.deleting
+}
+
+/// A schedule without runs needs no observation; most schedules of a cluster are of this kind most of the time.
+async fn rest(world: &World, told: &View, state: &State, object: &Guarded<MigrationSchedule>) -> Result<Time, Error> {
+    let decision = step(told, state, &Observations::default(), clock::now());
+    let wake = decision.wake;
+    match carry_out(world, object, told, state, decision).await? {
+        Wake::Now => Ok(clock::now()),
+        Wake::At(_) => Ok(wake),
+    }
+}
+
+/// Asks everything; stops asking as soon as what is known demands a retreat.
+async fn look(world: &World, told: &View, state: &State) -> Observations {
+    let now = clock::now();
+    if retreats(told, state, &Observations::default(), now) {
+        return Observations::default();
+    }
+    let asked = probes(told, state, now);
+    let flags = flags(told, state);
+    let flag_of = |place: &crate::api::TargetPlace| flags.get(place).cloned().unwrap_or_default();
+    let urgent = |seen: &Observations| retreats(told, state, seen, now);
+    observe(&world.targets, &world.prometheus, &world.telemetry, asked, flag_of, urgent).await
+}
+
+fn retreats(told: &View, state: &State, seen: &Observations, now: Time) -> bool {
+    matches!(&step(told, state, seen, now).motion, Motion::Retreat(lowers, _) if !lowers.is_empty())
+}
+
+/// Raising is rare and must not rest on what a watch has missed: everything is read afresh, one schedule at a time in
+/// each Environment, and decided again.
+async fn advance_afresh(
+    world: &World,
+    object: &Guarded<MigrationSchedule>,
+    seen: &Observations,
+) -> Result<Wake, Error> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let gone = Error::Stale { what: "the schedule is gone" };
+    let fresh = world.store.schedule(&namespace, &name).await?.ok_or(gone)?;
+    if fresh.uid() != object.uid() {
+        return Err(Error::Stale { what: "the schedule was made anew" });
+    }
+    let subject = Subject { object: &fresh };
+    let uid = fresh.uid().unwrap_or_default();
+    let runs = world.store.runs_of(&namespace, &uid).await?;
+    let orders = world.store.orders_in(&namespace).await?;
+    let (mut told, state) = view(world, &subject, &runs, &orders);
+    let rising = state.runs.values().find(|r| matches!(r.stage.state(), RunState::Gating | RunState::Flipping));
+    let turn = rising.map(|r| world.turn(r.environment()));
+    let _held = match &turn {
+        Some(turn) => Some(turn.lock().await),
+        None => None,
+    };
+    told.neighbours = neighbours(world, &told, &state, &fresh).await?;
+    let decision = step(&told, &state, seen, clock::now());
+    carry_out(world, &fresh, &told, &state, decision).await
+}
+
+/// Does what was decided, in the order that keeps every promise.
+async fn carry_out(
+    world: &World,
+    object: &Guarded<MigrationSchedule>,
+    told: &View,
+    state: &State,
+    decision: Decision,
+) -> Result<Wake, Error> {
+    let moved = !matches!(decision.motion, Motion::Still) || !decision.seals.is_empty();
+    if let Motion::Retreat(lowers, restarts) = &decision.motion {
+        retreat(world, lowers, restarts).await;
+    }
+    seal(world, &decision.seals).await;
+    if decision.finalizer == Finalizer::Add {
+        world.store.finalizer(object, true).await?;
+        return Ok(Wake::Now);
+    }
+    let before: Vec<&Run> = state.runs.values().collect();
+    let after: Vec<&Run> = decision.state.runs.values().collect();
+    let fence = world.store.persist(&before, &after).await?;
+    if let Motion::Advance(raises, restarts) = &decision.motion {
+        advance(world, &fence, raises, restarts).await;
+    }
+    report(world, object, told, &decision).await?;
+    let changed = moved || !decision.transitions.is_empty() || !decision.answers.is_empty();
+    world.memory.keep(&told.uid, decision.state.ledgers);
+    if decision.finalizer == Finalizer::Remove {
+        world.store.finalizer(object, false).await?;
+    }
+    Ok(if changed { Wake::Now } else { Wake::At(decision.wake) })
+}
+
+/// Sends what takes flags down, all at once, then the restarts.
+async fn retreat(world: &World, lowers: &[Lower], restarts: &[Restart]) {
+    let begun = clock::monotonic();
+    let sent = lowers.iter().map(|lower| async move {
+        let result = world.targets.lower(lower).await;
+        world.telemetry.write("lower", &result);
+        told_of(&result, "lower", &lower.target.place.to_string(), &lower.stamp.decision);
+    });
+    futures::future::join_all(sent).await;
+    if !lowers.is_empty() {
+        world.telemetry.reaction(begun.elapsed());
+    }
+    restart(world, restarts, RETREAT_CALL).await;
+}
+
+async fn seal(world: &World, seals: &[Seal]) {
+    for seal in seals {
+        let result = world.targets.seal(seal).await;
+        world.telemetry.write("seal", &result);
+        told_of(&result, "seal", &seal.target.place.to_string(), &seal.stamp.decision);
+    }
+}
+
+/// Raises flags. The fence shows that the state which asks for it is stored.
+async fn advance(world: &World, _: &Fence, raises: &[Raise], restarts: &[Restart]) {
+    let mut all = true;
+    for raise in raises {
+        if clock::now() > raise.send_by {
+            tracing::warn!(place = %raise.target.place, "a raise was not sent in time and is given up");
+            return;
+        }
+        let result = world.targets.raise(raise).await;
+        world.telemetry.write("raise", &result);
+        told_of(&result, "raise", &raise.target.place.to_string(), &raise.stamp.decision);
+        all &= result.is_ok();
+    }
+    if all {
+        restart(world, restarts, super::error::CALL).await;
+    }
+}
+
+async fn restart(world: &World, restarts: &[Restart], deadline: std::time::Duration) {
+    let sent = restarts.iter().map(|restart| async move {
+        let result = world.targets.restart(restart, deadline).await;
+        world.telemetry.write("restart", &result);
+        told_of(&result, "restart", &format!("{}/{}", restart.namespace, restart.workload.name), &restart.decision);
+    });
+    futures::future::join_all(sent).await;
+}
+
+/// A write that fails is read back and decided again in the next pass; here it is only told.
+fn told_of(result: &Result<(), Error>, kind: &'static str, place: &str, decision: &str) {
+    match result {
+        Ok(()) => tracing::info!(kind, place, decision, "wrote a target"),
+        Err(error) => tracing::warn!(kind, place, decision, %error, "a write to a target failed"),
+    }
+}
+
+/// Tells people: status, answers to orders, events, log.
+async fn report(
+    world: &World,
+    object: &Guarded<MigrationSchedule>,
+    told: &View,
+    decision: &Decision,
+) -> Result<(), Error> {
+    for (name, transition) in &decision.transitions {
+        world.telemetry.transition(transition.to);
+        let Some(run) = decision.state.runs.get(name) else { continue };
+        tracing::info!(
+            schedule = %told.name, namespace = %told.namespace, phase = %run.spec.phase, environment = %run.spec.environment,
+            epoch = run.spec.epoch, from = %transition.from, to = %transition.to, reason = %transition.reason, "transition"
+        );
+        if let Err(error) = events::tell(&world.client, run, transition).await {
+            tracing::warn!(%error, "an event could not be written");
+        }
+    }
+    if decision.status != told.status {
+        let version = object.resource_version().unwrap_or_default();
+        world.store.report(&told.namespace, &told.name, &version, &decision.status).await?;
+    }
+    // After the status: a Pause that is answered must be in force already.
+    for answer in &decision.answers {
+        world.store.answer(&told.namespace, answer).await?;
+    }
+    Ok(())
+}
+
+fn cached_runs(world: &World, uid: &str) -> Vec<Guarded<crate::api::MigrationRun>> {
+    let own = |run: &Guarded<crate::api::MigrationRun>| {
+        run.labels().get(super::store::SCHEDULE_LABEL).is_some_and(|l| l == uid)
+    };
+    world.caches.runs.state().iter().filter(|r| own(r)).map(|r| r.as_ref().clone()).collect()
+}
+
+fn cached_orders(world: &World, object: &Guarded<MigrationSchedule>) -> Vec<Guarded<crate::api::Intervention>> {
+    let namespace = object.namespace();
+    world.caches.orders.state().iter().filter(|o| o.namespace() == namespace).map(|o| o.as_ref().clone()).collect()
+}
+
+/// How long to wait after a failed pass.
+pub fn pause_after(class: Class, failures: u32) -> std::time::Duration {
+    let base = match class {
+        Class::Conflict => 50,
+        Class::Transient => 250,
+        Class::Invalid => 5_000,
+    };
+    std::time::Duration::from_millis((base << failures.min(6)).min(15_000))
+}

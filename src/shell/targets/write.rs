@@ -1,0 +1,149 @@
+//! Writing a target, to the letter of the write contract.
+
+use std::time::Duration;
+
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::api::{ArmedTarget, FlagValue, PlaceKind, TargetPlace};
+use crate::engine::{Lower, Raise, Restart, Seal, Stamp};
+
+use super::{Targets, resource, restart_annotation, restart_manager, stamp_annotation, value_manager};
+use crate::shell::error::{CALL, Error, RETREAT_CALL, within};
+
+impl Targets {
+    /// Raises a flag: value and stamp in one request, only on the object and the version that were read.
+    pub async fn raise(&self, raise: &Raise) -> Result<(), Error> {
+        let value = &raise.target.values.enabled;
+        let write = Write {
+            target: &raise.target,
+            value,
+            stamp: &raise.stamp,
+            version: Some(&raise.resource_version),
+            force: raise.force,
+        };
+        self.write("raise a flag", CALL, &write).await
+    }
+
+    /// Lowers a flag: whatever its version, whoever owns it.
+    pub async fn lower(&self, lower: &Lower) -> Result<(), Error> {
+        let value = &lower.target.values.disabled;
+        let write = Write { target: &lower.target, value, stamp: &lower.stamp, version: None, force: true };
+        self.write("lower a flag", RETREAT_CALL, &write).await
+    }
+
+    /// Writes a stamp without touching the value. A merge patch: an apply of the stamp alone would delete the value.
+    pub async fn seal(&self, seal: &Seal) -> Result<(), Error> {
+        let target = &seal.target;
+        let metadata = metadata(target, &seal.stamp, Some(&seal.resource_version));
+        let params = PatchParams { field_manager: Some(value_manager(&target.flag)), ..PatchParams::default() };
+        let body = json!({ "metadata": metadata });
+        let api = self.api(&target.place);
+        within("seal a target", CALL, api.patch(&target.place.name, &params, &Patch::Merge(&body))).await.map(drop)
+    }
+
+    /// Restarts a workload by a mark on its pod template. Sent again it changes nothing.
+    pub async fn restart(&self, restart: &Restart, deadline: Duration) -> Result<(), Error> {
+        let place = TargetPlace {
+            kind: PlaceKind::WorkloadEnv,
+            namespace: restart.namespace.clone(),
+            name: restart.workload.name.clone(),
+            container: None,
+            key: String::new(),
+        };
+        let api = self.api(&place);
+        // The uid keeps an apply from making a workload that vanished meanwhile.
+        let Some(uid) = within("read a workload", deadline, api.get(&place.name)).await?.metadata.uid else {
+            return Ok(());
+        };
+        let resource = resource(place.kind);
+        let body = json!({
+            "apiVersion": resource.api_version, "kind": resource.kind,
+            "metadata": { "name": place.name, "namespace": place.namespace, "uid": uid },
+            "spec": { "template": { "metadata": { "annotations": { restart_annotation(&restart.flag): restart.decision } } } },
+        });
+        let params = PatchParams::apply(&restart_manager(&restart.flag)).force();
+        within("restart a workload", deadline, api.patch(&place.name, &params, &Patch::Apply(&body))).await.map(drop)
+    }
+
+    async fn write(&self, what: &'static str, deadline: Duration, write: &Write<'_>) -> Result<(), Error> {
+        let api = self.api(&write.target.place);
+        let name = &write.target.place.name;
+        let manager = value_manager(&write.target.flag);
+        match write.value {
+            FlagValue::Text(text) => {
+                let params = PatchParams { force: write.force, ..PatchParams::apply(&manager) };
+                within(what, deadline, api.patch(name, &params, &Patch::Apply(&write.apply(text)))).await.map(drop)
+            }
+            // Leaving the key out of an apply would keep a co-owner's value and answer 200.
+            FlagValue::Absent => {
+                let params = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
+                let body = write.delete();
+                match write.target.place.kind {
+                    PlaceKind::ConfigMap => {
+                        within(what, deadline, api.patch(name, &params, &Patch::Merge(&body))).await.map(drop)
+                    }
+                    PlaceKind::WorkloadEnv => {
+                        within(what, deadline, api.patch(name, &params, &Patch::Strategic(&body))).await.map(drop)
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Write<'a> {
+    target: &'a ArmedTarget,
+    value: &'a FlagValue,
+    stamp: &'a Stamp,
+    version: Option<&'a str>,
+    force: bool,
+}
+
+impl Write<'_> {
+    fn apply(&self, text: &str) -> Value {
+        let place = &self.target.place;
+        let resource = resource(place.kind);
+        let mut body = json!({
+            "apiVersion": resource.api_version, "kind": resource.kind,
+            "metadata": metadata(self.target, self.stamp, self.version),
+        });
+        let key = place.key.as_str();
+        let value = match place.kind {
+            PlaceKind::ConfigMap => ("data", json!({ key: text })),
+            PlaceKind::WorkloadEnv => ("spec", self.env(&json!({ "name": key, "value": text }))),
+        };
+        if let Some(object) = body.as_object_mut() {
+            object.insert(value.0.to_owned(), value.1);
+        }
+        body
+    }
+
+    fn delete(&self) -> Value {
+        let key = self.target.place.key.as_str();
+        let metadata = metadata(self.target, self.stamp, self.version);
+        match self.target.place.kind {
+            PlaceKind::ConfigMap => json!({ "metadata": metadata, "data": { key: null } }),
+            PlaceKind::WorkloadEnv => {
+                json!({ "metadata": metadata, "spec": self.env(&json!({ "name": key, "$patch": "delete" })) })
+            }
+        }
+    }
+
+    fn env(&self, entry: &Value) -> Value {
+        let container = self.target.place.container.as_deref().unwrap_or_default();
+        json!({ "template": { "spec": { "containers": [ { "name": container, "env": [entry] } ] } } })
+    }
+}
+
+fn metadata(target: &ArmedTarget, stamp: &Stamp, version: Option<&str>) -> Value {
+    let place = &target.place;
+    let mut metadata = json!({
+        "name": place.name, "namespace": place.namespace, "uid": target.uid,
+        "annotations": { stamp_annotation(&target.flag): stamp.text() },
+    });
+    if let (Some(version), Some(object)) = (version, metadata.as_object_mut()) {
+        object.insert("resourceVersion".to_owned(), json!(version));
+    }
+    metadata
+}

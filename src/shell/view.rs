@@ -1,0 +1,215 @@
+//! Puts together what one pass is told, from caches or from fresh reads.
+
+use std::collections::BTreeMap;
+
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+
+use super::error::Error;
+use super::world::{Guarded, World};
+use crate::api::{
+    Environment, EnvironmentKey, FINALIZER, Intervention, MigrationRun, MigrationSchedule, MigrationScheduleSpec,
+    MigrationScheduleStatus, RunState, TargetPlace, Time,
+};
+use crate::engine::{Neighbours, Order, Places, Plan, Policy, Problem, Run, State, TargetPlan, View};
+
+/// A schedule's object with what could be read of it.
+pub struct Subject<'a> {
+    /// The object; its metadata can always be read.
+    pub object: &'a Guarded<MigrationSchedule>,
+}
+
+impl Subject<'_> {
+    fn spec(&self) -> Result<&MigrationScheduleSpec, String> {
+        self.object.0.as_ref().map(|s| &s.spec).map_err(|e| e.error.clone())
+    }
+
+    fn status(&self) -> MigrationScheduleStatus {
+        self.object.0.as_ref().ok().and_then(|s| s.status.clone()).unwrap_or_default()
+    }
+}
+
+/// The Environments that a schedule names, from the cache, and its namespace's labels.
+fn places(world: &World, namespace: &str, spec: &MigrationScheduleSpec) -> Places {
+    let mut places = Places::default();
+    for phase in &spec.phases {
+        for e in &phase.environments {
+            let own = if e.namespace.is_empty() { namespace } else { &e.namespace };
+            let key = EnvironmentKey { namespace: own.to_owned(), name: e.name.clone() };
+            if let Some(found) = world.caches.environments.get(&ObjectRef::new(&key.name).within(&key.namespace)) {
+                let environment = found.0.as_ref().cloned().map_err(|e| e.error.clone());
+                places.environments.insert(key, environment);
+            }
+        }
+    }
+    let own = world.caches.namespaces.get(&ObjectRef::new(namespace));
+    places.namespace_labels = own.map(|n| n.labels().clone()).unwrap_or_default();
+    places
+}
+
+/// Builds the view and the state of a schedule.
+pub fn view(
+    world: &World,
+    subject: &Subject<'_>,
+    runs: &[Guarded<MigrationRun>],
+    orders: &[Guarded<Intervention>],
+) -> (View, State) {
+    let object = subject.object;
+    let namespace = object.namespace().unwrap_or_default();
+    let uid = object.uid().unwrap_or_default();
+    let plan = match subject.spec() {
+        Ok(spec) => Plan::parse(&namespace, spec, &places(world, &namespace, spec)),
+        Err(error) => Err(vec![Problem {
+            path: "spec".to_owned(),
+            message: format!("the stored object cannot be read: {error}"),
+            hint: None,
+        }]),
+    };
+    let mut state = State { ledgers: world.memory.recall(&uid), ..State::default() };
+    let mut unreadable = Vec::new();
+    for run in runs {
+        match run
+            .0
+            .as_ref()
+            .map_err(|e| format!("run {} cannot be read: {}", run.name_any(), e.error))
+            .and_then(Run::read)
+        {
+            Ok(run) => {
+                state.runs.insert(run.name.clone(), run);
+            }
+            Err(why) => unreadable.push(why),
+        }
+    }
+    let view = View {
+        name: object.name_any(),
+        generation: object.meta().generation.unwrap_or(0),
+        deleting: object.meta().deletion_timestamp.is_some(),
+        finalizer: object.finalizers().iter().any(|f| f == FINALIZER),
+        policy: subject.spec().ok().map(|s| Policy { mode: s.mode, suspend: s.suspend, on_delete: s.on_delete }),
+        status: subject.status(),
+        orders: open_orders(&object.name_any(), orders),
+        neighbours: Neighbours::default(),
+        unreadable,
+        plan,
+        namespace,
+        uid,
+    };
+    (view, state)
+}
+
+/// The orders to a schedule that were not answered yet, oldest first.
+fn open_orders(schedule: &str, orders: &[Guarded<Intervention>]) -> Vec<Order> {
+    let mut open: Vec<Order> = orders
+        .iter()
+        .filter_map(|o| o.0.as_ref().ok())
+        .filter(|o| o.spec.schedule.name == schedule && o.status.is_none())
+        .map(|o| Order { name: o.name_any(), at: created(o), spec: o.spec.clone() })
+        .collect();
+    open.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
+    open
+}
+
+fn created(object: &impl ResourceExt) -> Time {
+    let at = object.creation_timestamp().and_then(|t| Time::from_timestamp(t.0.as_second(), 0));
+    at.unwrap_or_default()
+}
+
+/// Who else is at work where this schedule wants to raise: flips in work in its Environments, and claims on its
+/// targets.
+pub async fn neighbours(
+    world: &World,
+    view: &View,
+    state: &State,
+    object: &Guarded<MigrationSchedule>,
+) -> Result<Neighbours, Error> {
+    let mut neighbours = Neighbours::default();
+    for run in state.runs.values().filter(|r| r.stage.state() == RunState::Gating) {
+        let key = run.environment();
+        let theirs = world.store.runs_in(&key.namespace).await?.into_iter().filter(|r| r.spec.schedule.uid != view.uid);
+        let theirs: Vec<MigrationRun> = theirs.collect();
+        for other in theirs.iter().filter(|r| r.spec.environment == *key) {
+            if other.status.as_ref().is_some_and(|s| s.state.is_in_work()) {
+                let name = format!("{}/{}", other.namespace().unwrap_or_default(), other.spec.schedule.name);
+                neighbours.busy.insert(key.clone(), format!("{name}, phase {}", other.spec.phase));
+            }
+        }
+        let Some(flip) = view.flip_plan(run) else { continue };
+        for target in &flip.targets {
+            if let Some(by) = claimant(world, object, &theirs, target) {
+                neighbours.claimed.insert(target.place.clone(), by);
+            }
+        }
+    }
+    Ok(neighbours)
+}
+
+/// Who claims a target before this schedule: whoever has armed it, else the oldest living schedule that wants it, the
+/// lower uid where two are as old.
+fn claimant(
+    world: &World,
+    object: &Guarded<MigrationSchedule>,
+    theirs: &[MigrationRun],
+    target: &TargetPlan,
+) -> Option<String> {
+    let armed = theirs.iter().find(|r| {
+        let open = r.status.as_ref().filter(|s| !s.state.is_over());
+        open.and_then(|s| s.armed.as_ref()).is_some_and(|a| a.targets.iter().any(|t| t.place == target.place))
+    });
+    if let Some(run) = armed {
+        return Some(format!("{}/{}, which raised it", run.namespace().unwrap_or_default(), run.spec.schedule.name));
+    }
+    let age = |o: &Guarded<MigrationSchedule>| (created(o), o.uid().unwrap_or_default());
+    let own = age(object);
+    let rivals = world.caches.schedules.state();
+    let older = rivals.iter().filter(|other| {
+        let Ok(schedule) = &other.0 else { return false };
+        let done = schedule.status.as_ref().is_some_and(|s| {
+            s.conditions.iter().any(|c| c.type_ == "Completed" && c.status == crate::api::ConditionStatus::True)
+        });
+        let living = !done && schedule.meta().deletion_timestamp.is_none();
+        living && age(other) < own && wants(world, schedule, &target.place)
+    });
+    older
+        .min_by_key(|o| age(o))
+        .map(|o| format!("{}/{}, which is older", o.namespace().unwrap_or_default(), o.name_any()))
+}
+
+/// Whether a schedule's plan writes a place, through whichever Environment.
+fn wants(world: &World, schedule: &MigrationSchedule, place: &TargetPlace) -> bool {
+    let namespace = schedule.namespace().unwrap_or_default();
+    let near = schedule.spec.phases.iter().flat_map(|p| &p.environments).any(|e| {
+        let own = if e.namespace.is_empty() { &namespace } else { &e.namespace };
+        *own == place.namespace
+    });
+    near && Plan::parse(&namespace, &schedule.spec, &places(world, &namespace, &schedule.spec)).is_ok_and(|plan| {
+        let flips = plan.steps().filter_map(|(_, e)| e.flip.as_ref().ok());
+        flips.flat_map(|f| &f.targets).any(|t| t.place == *place)
+    })
+}
+
+/// Which schedules name an Environment.
+pub fn schedules_of(world: &World, environment: &Guarded<Environment>) -> Vec<ObjectRef<Guarded<MigrationSchedule>>> {
+    let (namespace, name) = (environment.namespace().unwrap_or_default(), environment.name_any());
+    let all = world.caches.schedules.state();
+    let naming = all.iter().filter(|s| {
+        let own = s.namespace().unwrap_or_default();
+        s.0.as_ref().is_ok_and(|s| {
+            let mut references = s.spec.phases.iter().flat_map(|p| &p.environments);
+            references
+                .any(|e| e.name == name && (if e.namespace.is_empty() { &own } else { &e.namespace }) == &namespace)
+        })
+    });
+    naming.map(|s| ObjectRef::from_obj(s.as_ref())).collect()
+}
+
+/// The flag of each place that a schedule's runs or plan name.
+pub fn flags(view: &View, state: &State) -> BTreeMap<TargetPlace, String> {
+    let armed = state.runs.values().filter_map(|r| r.stage.flip()).flat_map(|f| &f.armed.targets);
+    let mut flags: BTreeMap<_, _> = armed.map(|t| (t.place.clone(), t.flag.clone())).collect();
+    for run in state.runs.values() {
+        for target in view.flip_plan(run).into_iter().flat_map(|f| &f.targets) {
+            flags.insert(target.place.clone(), target.flag.clone());
+        }
+    }
+    flags
+}
