@@ -2,6 +2,7 @@
 
 use crate::api::{ArmedTarget, MigrationScheduleStatus, OrderOutcome, Time, Transition, WorkloadRef};
 
+use super::probe::WorkloadKey;
 use super::state::State;
 use super::target::Stamp;
 
@@ -83,6 +84,13 @@ pub struct Restart {
     pub flag: String,
     /// The decision id that the pod template carries from then on.
     pub decision: String,
+}
+
+impl Restart {
+    /// The workload with its namespace.
+    pub fn key(&self) -> WorkloadKey {
+        WorkloadKey { namespace: self.namespace.clone(), workload: self.workload.clone() }
+    }
 }
 
 /// What became of an order.

@@ -2,15 +2,16 @@
 
 use chrono::TimeDelta;
 
-use crate::api::{Armed, Attempt, FORMAT_VERSION, Gate, HeldReason, Mode, PlaceKind};
+use crate::api::{Armed, Attempt, FORMAT_VERSION, Gate, HeldReason, Mode, PlaceKind, WorkloadRef};
 
 use super::decision::{Raise, Restart, Seal};
 use super::gate::{Gates, gates};
 use super::order::observes;
+use super::plan::FlipPlan;
 use super::probe::{FoundWorkload, WorkloadKey, WorkloadReading};
 use super::state::{Flip, Run, RunLedger, Stage};
 use super::step::Pass;
-use super::target::{Stamp, StampKind, Standing, TargetReading, standing};
+use super::target::{Stamp, StampKind, Standing, TargetPlan, TargetReading, standing};
 use super::view::pause_of;
 use crate::analysis::CheckLedger;
 
@@ -21,6 +22,9 @@ impl Pass<'_> {
     pub(super) fn gating(&mut self, run: &mut Run) {
         if self.view.deleting {
             return run.go(Stage::Finished(None), "the schedule was deleted before the flip", "hoist", self.now);
+        }
+        if self.view.flip_plan(run).is_some_and(|flip| !self.answered(run, flip)) {
+            return self.wake_for_gates(None);
         }
         let found = gates(self.view, &self.state, run, self.seen, self.now);
         let interval = self.view.flip_plan(run).and_then(|f| f.checks.iter().map(|c| c.interval.delta()).min());
@@ -226,7 +230,7 @@ impl Pass<'_> {
     pub(super) fn verifying(&mut self, run: &mut Run, flip: Flip) {
         let young = self.now - run.since < TimeDelta::minutes(1);
         self.wake_in(TimeDelta::seconds(if young { 1 } else { 5 }));
-        if !self.watch(run, &flip) || self.rollout_breaches(run, &flip) {
+        if !self.watch(run, &flip) || self.rollout_breaches(run, &flip) || !self.looked_at(&flip) {
             return;
         }
         if let Some(decision) = flip.decision().filter(|_| run.writes(self.view.mode())) {
@@ -244,6 +248,25 @@ impl Pass<'_> {
         self.state.ledgers.insert(run.name.clone(), RunLedger { checks, ..RunLedger::default() });
         let reason = format!("the rollout is complete; soaks for {}", flip.armed.soak);
         run.go(Stage::Soaking(flip, self.now), &reason, "hoist", self.now);
+    }
+
+    /// Whether everything that a flip's gates look at was asked and answered, for better or worse.
+    fn answered(&self, run: &Run, flip: &FlipPlan) -> bool {
+        let workload = |t: &TargetPlan, w: &WorkloadRef| {
+            let key = WorkloadKey { namespace: t.place.namespace.clone(), workload: w.clone() };
+            self.seen.workloads.contains_key(&key)
+        };
+        flip.targets
+            .iter()
+            .all(|t| self.seen.targets.contains_key(&t.place) && t.workloads.iter().all(|w| workload(t, w)))
+            && flip.checks.iter().all(|c| self.seen.measurements.contains_key(&(run.name.clone(), c.name.clone())))
+    }
+
+    /// Whether every target and workload of a flip was looked at in this pass. One that a retreat elsewhere cut short
+    /// says nothing about this run.
+    pub(super) fn looked_at(&self, flip: &Flip) -> bool {
+        flip.armed.targets.iter().all(|t| self.seen.targets.contains_key(&t.place))
+            && workloads(flip).iter().all(|key| self.seen.workloads.contains_key(key))
     }
 
     /// Why the workloads are not yet proven to run on the value, where they are not.
@@ -268,8 +291,7 @@ impl Pass<'_> {
 
     /// Whether a restart has reached the pod template, or there is nothing to restart.
     pub(super) fn restarted(&self, restart: &Restart) -> bool {
-        let key = WorkloadKey { namespace: restart.namespace.clone(), workload: restart.workload.clone() };
-        match self.seen.workloads.get(&key) {
+        match self.seen.workloads.get(&restart.key()) {
             Some(Ok(WorkloadReading::Found(found))) => found.restarts.get(&restart.flag) == Some(&restart.decision),
             Some(Ok(WorkloadReading::Missing)) => true,
             Some(Err(_)) | None => false,

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use crate::api::{HeldReason, RollbackRecord};
 
-use super::decision::Lower;
+use super::decision::{Lower, Restart};
 use super::flip::{restarts, workloads};
 use super::probe::WorkloadReading;
 use super::state::{Flip, Run, Stage};
@@ -58,7 +58,7 @@ impl Pass<'_> {
             actor: "hoist".to_owned(),
         };
         run.go(Stage::RollingBack(flip.clone(), record.clone()), &reason, "hoist", self.now);
-        self.rolling_back(run, flip.clone(), record);
+        self.rolling_back(run, flip.clone(), record, false);
         true
     }
 
@@ -71,10 +71,12 @@ impl Pass<'_> {
             actor: actor.to_owned(),
         };
         run.go(Stage::RollingBack(flip.clone(), record.clone()), reason, actor, self.now);
-        self.rolling_back(run, flip.clone(), record);
+        self.rolling_back(run, flip.clone(), record, true);
     }
 
-    pub(super) fn rolling_back(&mut self, run: &mut Run, flip: Flip, record: RollbackRecord) {
+    /// Sends what is not down yet, and proves what is. A decision that is new (`blind`) is sent without a look; later
+    /// on a target is looked at first, and written anew only where it is not closed or cannot be read.
+    pub(super) fn rolling_back(&mut self, run: &mut Run, flip: Flip, record: RollbackRecord, blind: bool) {
         let young = self.now - record.at < TimeDelta::minutes(1);
         self.wake_in(TimeDelta::seconds(if young { 1 } else { 5 }));
         let writes = run.writes(self.view.mode());
@@ -103,6 +105,7 @@ impl Pass<'_> {
                     held = Some((HeldReason::Drifted, message));
                 }
                 Some(Standing::Down(_)) if !writes => {}
+                None if !blind && !self.seen.targets.contains_key(place) => down = false,
                 _ => {
                     down = false;
                     if writes {
@@ -114,7 +117,8 @@ impl Pass<'_> {
         }
         let decision = writes.then_some(record.decision.as_str());
         if let Some(decision) = decision {
-            let missing: Vec<_> = restarts(&flip, decision).into_iter().filter(|r| !self.restarted(r)).collect();
+            let due = |r: &Restart| !self.restarted(r) && (blind || self.seen.workloads.contains_key(&r.key()));
+            let missing: Vec<_> = restarts(&flip, decision).into_iter().filter(due).collect();
             self.lower_restarts.extend(missing);
         }
         let unproven = self.unproven(&flip, decision);

@@ -52,7 +52,7 @@ impl Pass<'_> {
         self.evidence(run, flip, rolled_out);
     }
 
-    /// Watches targets, rollout and checks; says whether the run is still up.
+    /// Watches targets, rollout and checks; says whether the run is still up and was looked at whole.
     fn evidence(&mut self, run: &mut Run, flip: &Flip, rolled_out: Time) -> bool {
         self.wake_in(TARGET_POLL);
         self.absorb(run, flip, rolled_out);
@@ -68,6 +68,7 @@ impl Pass<'_> {
                 self.breach(run, flip, &breach.sentence);
                 run.stage.rollback().is_none()
             }
+            Verdict::Go | Verdict::Hold(_) if !self.looked_at(flip) => false,
             Verdict::Go | Verdict::Hold(_) => {
                 let holds = ledger.checks.iter().filter_map(|c| {
                     let (outcome, sentence) = c.hold()?;

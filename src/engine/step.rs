@@ -133,7 +133,7 @@ impl<'a> Pass<'a> {
                 Stage::Verifying(flip) => self.verifying(&mut run, flip),
                 Stage::Soaking(flip, at) => self.soaking(&mut run, flip, at),
                 Stage::Completed(flip, at) => self.completed(&mut run, &flip, at),
-                Stage::RollingBack(flip, record) => self.rolling_back(&mut run, flip, record),
+                Stage::RollingBack(flip, record) => self.rolling_back(&mut run, flip, record, false),
                 Stage::RolledBack(flip, _) => self.rolled_back(&mut run, &flip),
                 Stage::Finished(_) | Stage::Skipped => {}
             }

@@ -13,6 +13,9 @@ use crate::engine::{
     Decision, Finalizer, Lower, Motion, Observations, Raise, Restart, Run, Seal, State, View, probes, step,
 };
 
+/// A write to a target that was not taken is looked at again after this.
+const RETRY: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
+
 /// When to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
@@ -112,10 +115,11 @@ async fn carry_out(
     decision: Decision,
 ) -> Result<Wake, Error> {
     let moved = !matches!(decision.motion, Motion::Still) || !decision.seals.is_empty();
+    let mut taken = true;
     if let Motion::Retreat(lowers, restarts) = &decision.motion {
-        retreat(world, lowers, restarts).await;
+        taken &= retreat(world, lowers, restarts).await;
     }
-    seal(world, &decision.seals).await;
+    taken &= seal(world, &decision.seals).await;
     if decision.finalizer == Finalizer::Add {
         world.store.finalizer(object, true).await?;
         return Ok(Wake::Now);
@@ -124,73 +128,75 @@ async fn carry_out(
     let after: Vec<&Run> = decision.state.runs.values().collect();
     let fence = world.store.persist(&before, &after).await?;
     if let Motion::Advance(raises, restarts) = &decision.motion {
-        advance(world, &fence, raises, restarts).await;
+        taken &= advance(world, &fence, raises, restarts).await;
     }
     report(world, object, told, &decision).await?;
-    let changed = moved || !decision.transitions.is_empty() || !decision.answers.is_empty();
+    let changed = moved || state.runs != decision.state.runs || !decision.answers.is_empty();
     world.memory.keep(&told.uid, decision.state.ledgers);
     if decision.finalizer == Finalizer::Remove {
         world.store.finalizer(object, false).await?;
     }
-    Ok(if changed { Wake::Now } else { Wake::At(decision.wake) })
+    Ok(match (taken, changed) {
+        (false, _) => Wake::At(clock::now() + RETRY),
+        (true, true) => Wake::Now,
+        (true, false) => Wake::At(decision.wake),
+    })
 }
 
 /// Sends what takes flags down, all at once, then the restarts.
-async fn retreat(world: &World, lowers: &[Lower], restarts: &[Restart]) {
+async fn retreat(world: &World, lowers: &[Lower], restarts: &[Restart]) -> bool {
     let begun = clock::monotonic();
     let sent = lowers.iter().map(|lower| async move {
         let result = world.targets.lower(lower).await;
-        world.telemetry.write("lower", &result);
-        told_of(&result, "lower", &lower.target.place.to_string(), &lower.stamp.decision);
+        told_of(world, &result, "lower", &lower.target.place.to_string(), &lower.stamp.decision)
     });
-    futures::future::join_all(sent).await;
+    let taken = futures::future::join_all(sent).await.into_iter().all(|t| t);
     if !lowers.is_empty() {
         world.telemetry.reaction(begun.elapsed());
     }
-    restart(world, restarts, RETREAT_CALL).await;
+    restart(world, restarts, RETREAT_CALL).await && taken
 }
 
-async fn seal(world: &World, seals: &[Seal]) {
+async fn seal(world: &World, seals: &[Seal]) -> bool {
+    let mut taken = true;
     for seal in seals {
         let result = world.targets.seal(seal).await;
-        world.telemetry.write("seal", &result);
-        told_of(&result, "seal", &seal.target.place.to_string(), &seal.stamp.decision);
+        taken &= told_of(world, &result, "seal", &seal.target.place.to_string(), &seal.stamp.decision);
     }
+    taken
 }
 
 /// Raises flags. The fence shows that the state which asks for it is stored.
-async fn advance(world: &World, _: &Fence, raises: &[Raise], restarts: &[Restart]) {
-    let mut all = true;
+async fn advance(world: &World, _: &Fence, raises: &[Raise], restarts: &[Restart]) -> bool {
+    let mut taken = true;
     for raise in raises {
         if clock::now() > raise.send_by {
             tracing::warn!(place = %raise.target.place, "a raise was not sent in time and is given up");
-            return;
+            return false;
         }
         let result = world.targets.raise(raise).await;
-        world.telemetry.write("raise", &result);
-        told_of(&result, "raise", &raise.target.place.to_string(), &raise.stamp.decision);
-        all &= result.is_ok();
+        taken &= told_of(world, &result, "raise", &raise.target.place.to_string(), &raise.stamp.decision);
     }
-    if all {
-        restart(world, restarts, super::error::CALL).await;
-    }
+    taken && restart(world, restarts, super::error::CALL).await
 }
 
-async fn restart(world: &World, restarts: &[Restart], deadline: std::time::Duration) {
+async fn restart(world: &World, restarts: &[Restart], deadline: std::time::Duration) -> bool {
     let sent = restarts.iter().map(|restart| async move {
         let result = world.targets.restart(restart, deadline).await;
-        world.telemetry.write("restart", &result);
-        told_of(&result, "restart", &format!("{}/{}", restart.namespace, restart.workload.name), &restart.decision);
+        told_of(world, &result, "restart", &restart.key().to_string(), &restart.decision)
     });
-    futures::future::join_all(sent).await;
+    futures::future::join_all(sent).await.into_iter().all(|t| t)
 }
 
-/// A write that fails is read back and decided again in the next pass; here it is only told.
-fn told_of(result: &Result<(), Error>, kind: &'static str, place: &str, decision: &str) {
+/// Counts and logs a write, and says whether it was taken. One that was not is read back and decided again in the next
+/// pass.
+fn told_of(world: &World, result: &Result<(), Error>, kind: &'static str, place: &str, decision: &str) -> bool {
+    world.telemetry.write(kind, result);
     match result {
         Ok(()) => tracing::info!(kind, place, decision, "wrote a target"),
         Err(error) => tracing::warn!(kind, place, decision, %error, "a write to a target failed"),
     }
+    result.is_ok()
 }
 
 /// Tells people: status, answers to orders, events, log.
