@@ -126,7 +126,7 @@ impl<'a> Pass<'a> {
     fn stages(&mut self) {
         let names: Vec<String> = self.state.runs.keys().cloned().collect();
         for name in names {
-            let Some(mut run) = self.state.runs.remove(&name) else { continue };
+            let Some(mut run) = self.state.runs.get(&name).cloned() else { continue };
             match run.stage.clone() {
                 Stage::Gating => self.gating(&mut run),
                 Stage::Flipping(flip) => self.flipping(&mut run, flip),
