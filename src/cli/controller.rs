@@ -16,6 +16,9 @@ use crate::shell;
 pub(super) struct Args {
     #[command(flatten)]
     connection: Connection,
+    /// Serve the schedules of this namespace alone; those of all namespaces where not given.
+    #[arg(long, short, env = "HOIST_NAMESPACE")]
+    namespace: Option<String>,
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "HOIST_LISTEN", default_value = "127.0.0.1:9091")]
     listen: SocketAddr,
@@ -40,7 +43,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         |config| async {
             let stop = CancellationToken::new();
             tokio::spawn(stop_on_signals(stop.clone()));
-            shell::controller::run(config, args.listen, stop).await?;
+            shell::controller::run(config, args.namespace.as_deref(), args.listen, stop).await?;
             Ok(ExitCode::SUCCESS)
         },
         &args.connection,

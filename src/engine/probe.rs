@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use crate::analysis::{AnswerError, Answers, CheckLedger, freshness_query, inspect, with_window};
 use crate::api::{Check, Duration, EnvironmentKey, PrometheusSource, TargetPlace, Time, WorkloadRef};
 
+use super::gate::is_latest;
 use super::state::{Flip, Run, Stage, State};
 use super::target::TargetReading;
 use super::view::View;
@@ -144,6 +145,7 @@ pub fn probes(view: &View, state: &State, now: Time) -> Vec<Probe> {
         match &run.stage {
             Stage::Gating => gating(view, run, now, &mut asked),
             Stage::Finished(_) | Stage::Skipped => {}
+            Stage::RolledBack(..) if !is_latest(state, run) => {}
             Stage::RolledBack(flip, _) => targets(flip, &mut asked),
             Stage::Flipping(flip) | Stage::Verifying(flip) | Stage::RollingBack(flip, _) => {
                 targets(flip, &mut asked);

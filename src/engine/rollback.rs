@@ -6,6 +6,7 @@ use crate::api::{HeldReason, RollbackRecord};
 
 use super::decision::{Lower, Restart};
 use super::flip::{restarts, workloads};
+use super::gate::is_latest;
 use super::probe::WorkloadReading;
 use super::state::{Flip, Run, Stage};
 use super::step::Pass;
@@ -139,6 +140,10 @@ impl Pass<'_> {
 
     /// Names who raised a flag again after it was put back. Nothing is written: only a `Retry` raises it for Hoist.
     pub(super) fn rolled_back(&mut self, run: &mut Run, flip: &Flip) {
+        if !is_latest(&self.state, run) {
+            run.held = None;
+            return;
+        }
         self.wake_in(CLOSED_POLL);
         let standings = self.standings(run, flip);
         let mut drift = None;

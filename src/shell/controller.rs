@@ -33,17 +33,22 @@ const LEAST_PAUSE: Duration = Duration::from_millis(20);
 
 type Scheduled = Guarded<MigrationSchedule>;
 
-/// Runs the controller until the token is cancelled.
+/// Runs the controller until the token is cancelled. With a scope it serves the schedules of that namespace alone.
 ///
 /// # Errors
 /// A sentence, where it cannot start: no API server, no CRDs, no address to listen on.
-pub async fn run(config: Config, listen: SocketAddr, stop: CancellationToken) -> Result<(), String> {
+pub async fn run(
+    config: Config,
+    scope: Option<&str>,
+    listen: SocketAddr,
+    stop: CancellationToken,
+) -> Result<(), String> {
     let watching = client(config.clone(), false)?;
     let calling = client(config, true)?;
-    installed(&calling).await?;
-    let (triggers, caches) = watches(&watching, &stop);
+    installed(&calling, scope).await?;
+    let (triggers, caches) = watches(&watching, scope, &stop);
     let ready = Arc::new(AtomicBool::new(false));
-    let schedules = Controller::new(Api::<Scheduled>::all(watching), quick());
+    let schedules = Controller::new(scoped::<Scheduled>(&watching, scope), quick());
     let caches = Caches { schedules: schedules.store(), ..caches };
     let world = Arc::new(World::new(calling, caches));
     let server = tokio::spawn(http::serve(listen, Arc::clone(&world.telemetry), Arc::clone(&ready), stop.clone()));
@@ -141,9 +146,9 @@ fn client(mut config: Config, calls: bool) -> Result<Client, String> {
 }
 
 /// Whether the CRDs are there; a watch on a kind that is not would only say so again and again.
-async fn installed(client: &Client) -> Result<(), String> {
+async fn installed(client: &Client, scope: Option<&str>) -> Result<(), String> {
     let list = kube::api::ListParams::default().limit(1);
-    let api: Api<Scheduled> = Api::all(client.clone());
+    let api = scoped::<Scheduled>(client, scope);
     match super::error::within("list schedules", Duration::from_secs(10), api.list(&list)).await {
         Ok(_) => Ok(()),
         Err(error) if error.code() == Some(404) => {
@@ -185,11 +190,15 @@ fn named(namespace: Option<String>, name: Option<String>) -> Vec<ObjectRef<Sched
 }
 
 /// Starts the watches that fill the caches; their objects are triggers too.
-fn watches(client: &Client, stop: &CancellationToken) -> (futures::stream::BoxStream<'static, Trigger>, Caches) {
-    let (environments, environment_triggers) = watch::<Guarded<Environment>>(client);
-    let (runs, run_triggers) = watch::<Guarded<MigrationRun>>(client);
-    let (orders, order_triggers) = watch::<Guarded<Intervention>>(client);
-    let (namespaces, names) = watch::<PartialObjectMeta<Namespace>>(client);
+fn watches(
+    client: &Client,
+    scope: Option<&str>,
+    stop: &CancellationToken,
+) -> (futures::stream::BoxStream<'static, Trigger>, Caches) {
+    let (environments, environment_triggers) = watch::<Guarded<Environment>>(Api::all(client.clone()));
+    let (runs, run_triggers) = watch::<Guarded<MigrationRun>>(scoped(client, scope));
+    let (orders, order_triggers) = watch::<Guarded<Intervention>>(scoped(client, scope));
+    let (namespaces, names) = watch::<PartialObjectMeta<Namespace>>(Api::all(client.clone()));
     let ending = stop.clone();
     tokio::spawn(async move {
         tokio::select! { () = names.for_each(|_| async {}) => {}, () = ending.cancelled() => {} }
@@ -203,12 +212,20 @@ fn watches(client: &Client, stop: &CancellationToken) -> (futures::stream::BoxSt
     (triggers.boxed(), Caches { schedules, environments, runs, orders, namespaces })
 }
 
-fn watch<K>(client: &Client) -> (reflector::Store<K>, impl Stream<Item = K> + Send + 'static)
+/// Hoist's own objects: those of one namespace, or all.
+fn scoped<K>(client: &Client, scope: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+{
+    scope.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
+}
+
+fn watch<K>(api: Api<K>) -> (reflector::Store<K>, impl Stream<Item = K> + Send + 'static)
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
 {
     let (cache, writer) = reflector::store();
-    let stream = watcher(Api::<K>::all(client.clone()), quick())
+    let stream = watcher(api, quick())
         .default_backoff()
         .modify(|object| {
             object.meta_mut().managed_fields = None;
