@@ -11,4 +11,6 @@
 
 mod fixture;
 mod generated;
+mod journey;
 mod smoke;
+mod stage;

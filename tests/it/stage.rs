@@ -1,0 +1,298 @@
+//! A whole stage for one migration: environments with applications, a schedule, and a controller of its own.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use hoist::api::{Environment, MigrationRun, MigrationSchedule, RunState};
+use kube::api::{Api, ListParams};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::fixture::{App, Cluster, Conduit, FLAG, FlagSource, Namespace, Output, Process, eventually_within};
+
+/// Everything that a migration needs, in namespaces of its own.
+pub struct Stage {
+    pub home: Namespace,
+    pub places: Vec<Place>,
+    controller: Option<Process>,
+}
+
+/// One environment with its application.
+pub struct Place {
+    pub name: String,
+    pub namespace: Namespace,
+    pub app: App,
+}
+
+/// What the schedule `repo` says, apart from its phases, which follow the environments.
+pub struct Plan {
+    spec: Value,
+}
+
+impl Plan {
+    /// One check on errors, asked every second, and a soak of some seconds.
+    pub fn quick(soak: &str) -> Plan {
+        Plan {
+            spec: json!({
+                "flags": [{ "name": FLAG, "values": { "enabled": "true", "disabled": "false" } }],
+                "checks": [errors()],
+                "soak": { "duration": soak },
+                "rollback": { "deadline": "1m" },
+            }),
+        }
+    }
+
+    /// Puts something else at a path such as `/rollback/deadline`; the last part may be new.
+    pub fn with(mut self, pointer: &str, value: Value) -> Plan {
+        let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+        let parent = self.spec.pointer_mut(parent).unwrap_or_else(|| panic!("{parent} is not there"));
+        match parent {
+            Value::Array(list) => list[key.parse::<usize>().expect("an index")] = value,
+            other => other[key] = value,
+        }
+        self
+    }
+
+    fn for_places(&self, home: &Namespace, places: &[Place]) -> Value {
+        let mut spec = self.spec.clone();
+        if spec.get("phases").is_none() {
+            let phases = places.iter().enumerate().map(|(i, p)| {
+                let environment = json!({ "name": p.name, "namespace": p.namespace.name() });
+                json!({ "name": p.name, "number": (i + 1).to_string(), "environments": [environment] })
+            });
+            spec["phases"] = phases.collect();
+        }
+        let metadata = json!({ "name": "repo", "namespace": home.name() });
+        json!({ "apiVersion": "hoist.dev/v1alpha1", "kind": "MigrationSchedule", "metadata": metadata, "spec": spec })
+    }
+}
+
+/// The check on errors that every quick plan has.
+pub fn errors() -> Value {
+    let requests = |matchers: &str| {
+        let own = "namespace=\"{{ environment.namespace }}\"";
+        format!("sum(increase(http_requests_total{{{own}{matchers}}}[{{{{ window }}}}]))")
+    };
+    json!({
+        "name": "errors", "interval": "1s", "settle": "1s",
+        "threshold": {
+            "ratio": { "bad": requests(",code=~\"5..\""), "total": requests("") },
+            "max": "0.05", "window": "6s", "for": "2s", "minSamples": 5,
+        },
+    })
+}
+
+/// The resource definitions, once for the whole cluster.
+pub async fn definitions() {
+    static APPLIED: OnceCell<()> = OnceCell::const_new();
+    APPLIED
+        .get_or_init(|| async {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+            let cluster = Cluster::shared();
+            cluster.kubectl(&["apply", "--server-side", "-f", folder]).await.expect("the definitions are applied");
+            let wait = ["wait", "--for=condition=Established", "--timeout=30s", "-f", folder];
+            cluster.kubectl(&wait).await.expect("the definitions are established");
+        })
+        .await;
+}
+
+impl Stage {
+    /// Environments whose flag is a key of the ConfigMap `conduit-flags`.
+    pub async fn with_config_maps(names: &[&str]) -> Stage {
+        Stage::build(names, FlagSource::ConfigMapKey).await
+    }
+
+    /// Environments whose flag is a variable of the Deployment `conduit`.
+    pub async fn with_variables(names: &[&str]) -> Stage {
+        Stage::build(names, FlagSource::Literal).await
+    }
+
+    async fn build(names: &[&str], source: FlagSource) -> Stage {
+        definitions().await;
+        Conduit::shared();
+        let home = Namespace::fresh("home").await;
+        let places = futures::future::join_all(names.iter().map(|name| place(&home, name, source))).await;
+        Stage { home, places, controller: None }
+    }
+
+    /// Starts the controller for this stage alone; one that runs is killed first.
+    pub fn start_controller(&mut self) {
+        self.start_controller_with(Cluster::shared().kubeconfig());
+    }
+
+    /// The same through another kubeconfig, whose context `hoist` is used.
+    pub fn start_controller_with(&mut self, kubeconfig: &std::path::Path) {
+        self.kill_controller();
+        let log = std::env::temp_dir().join(format!("hoist-it-{}-{}.log", std::process::id(), self.home.name()));
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
+        self.controller = Some(Process::spawn(env!("CARGO_BIN_EXE_hoist"), |command| {
+            command
+                .args(["controller", "--context", "hoist", "--listen", "127.0.0.1:0", "--namespace", self.home.name()])
+                .arg("--kubeconfig")
+                .arg(kubeconfig)
+                .args(["--log", "info,hoist=debug"])
+                .stdout(Stdio::null())
+                .stderr(log);
+        }));
+    }
+
+    /// Kills the controller with SIGKILL.
+    pub fn kill_controller(&mut self) {
+        if let Some(mut controller) = self.controller.take() {
+            controller.kill();
+        }
+    }
+
+    pub fn controller(&mut self) -> &mut Process {
+        self.controller.as_mut().expect("a controller")
+    }
+
+    /// Applies the schedule with kubectl.
+    pub async fn apply(&self, plan: &Plan) -> Output {
+        let object = plan.for_places(&self.home, &self.places).to_string();
+        Cluster::shared().kubectl_with_input(&["apply", "-f", "-"], &object).await
+    }
+
+    /// The schedule as it is stored.
+    pub async fn schedule(&self) -> Option<MigrationSchedule> {
+        let api: Api<MigrationSchedule> = self.home.api(Cluster::shared().admin().await);
+        api.get_opt("repo").await.expect("the schedule can be read")
+    }
+
+    /// The runs, the oldest first.
+    pub async fn runs(&self) -> Vec<MigrationRun> {
+        let api: Api<MigrationRun> = self.home.api(Cluster::shared().admin().await);
+        let mut runs = api.list(&ListParams::default()).await.expect("the runs can be listed").items;
+        runs.sort_by_key(|r| (r.metadata.creation_timestamp.clone(), r.spec.epoch));
+        runs
+    }
+
+    /// The latest run of an environment.
+    pub async fn run(&self, environment: &str) -> Option<MigrationRun> {
+        let runs = self.runs().await;
+        runs.into_iter().filter(|r| r.spec.environment.name == environment).max_by_key(|r| r.spec.epoch)
+    }
+
+    /// Waits until the latest run of an environment is in a state, and gives it.
+    pub async fn reaches(&self, environment: &str, state: RunState) -> MigrationRun {
+        self.run_that(&format!("{environment} to be {state}"), environment, |r| {
+            r.status.as_ref().is_some_and(|s| s.state == state)
+        })
+        .await
+    }
+
+    /// Waits until the latest run of an environment is held for a reason, and gives what it says.
+    pub async fn held(&self, environment: &str, reason: &str) -> String {
+        let is = |r: &MigrationRun| {
+            let held = r.status.as_ref().and_then(|s| s.held.as_ref());
+            held.is_some_and(|h| format!("{:?}", h.reason) == reason)
+        };
+        let run = self.run_that(&format!("{environment} to be held: {reason}"), environment, is).await;
+        run.status.and_then(|s| s.held).map(|h| h.message).unwrap_or_default()
+    }
+
+    /// Waits until the latest run of an environment waits at a gate, and gives what it says.
+    pub async fn waits(&self, environment: &str, gate: &str) -> String {
+        let at = |r: &MigrationRun| {
+            let waits = r.status.iter().flat_map(|s| &s.waits);
+            waits.clone().find(|w| format!("{:?}", w.gate) == gate).map(|w| w.message.clone())
+        };
+        let run = self.run_that(&format!("{environment} to wait at {gate}"), environment, |r| at(r).is_some()).await;
+        at(&run).unwrap_or_default()
+    }
+
+    /// Waits until the latest run of an environment is as wanted.
+    pub async fn run_that(&self, what: &str, environment: &str, is: impl Fn(&MigrationRun) -> bool) -> MigrationRun {
+        eventually_within(Duration::from_secs(90), what, async || match self.run(environment).await {
+            Some(run) if is(&run) => Ok(run),
+            Some(run) => Err(format!("{:?}", run.status)),
+            None => Err(format!("no run; {:?}", self.schedule().await.and_then(|s| s.status))),
+        })
+        .await
+    }
+
+    /// The value of the flag at an environment, as the API server has it.
+    pub async fn value(&self, environment: &str) -> Option<String> {
+        self.place(environment).value().await
+    }
+
+    pub fn place(&self, environment: &str) -> &Place {
+        self.places.iter().find(|p| p.name == environment).expect("a place")
+    }
+
+    /// kubectl in the schedule's namespace.
+    pub async fn kubectl(&self, args: &[&str]) -> Output {
+        Cluster::shared().kubectl(&[&["-n", self.home.name()], args].concat()).await
+    }
+
+    /// The `hoist` binary against this cluster.
+    pub fn hoist(&self, args: &[&str]) -> std::process::Output {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hoist"));
+        command.args(args).env("KUBECONFIG", Cluster::shared().kubeconfig()).output().expect("hoist runs")
+    }
+
+    /// The schedule as the verbs name it.
+    pub fn name(&self) -> String {
+        format!("{}/repo", self.home.name())
+    }
+}
+
+impl Place {
+    /// kubectl in the environment's namespace.
+    pub async fn kubectl(&self, args: &[&str]) -> Output {
+        Cluster::shared().kubectl(&[&["-n", self.namespace.name()], args].concat()).await
+    }
+
+    /// The value of the flag, as the API server has it; nothing where it is absent.
+    pub async fn value(&self) -> Option<String> {
+        let admin = Cluster::shared().admin().await;
+        let config: Api<k8s_openapi::api::core::v1::ConfigMap> = self.namespace.api(admin.clone());
+        if let Some(map) = config.get_opt("conduit-flags").await.expect("the ConfigMap can be read") {
+            return map.data.unwrap_or_default().get(FLAG).cloned();
+        }
+        let deployments: Api<k8s_openapi::api::apps::v1::Deployment> = self.namespace.api(admin);
+        let deployment = deployments.get_opt("conduit").await.expect("the Deployment can be read")?;
+        let containers = deployment.spec?.template.spec?.containers;
+        containers.into_iter().flat_map(|c| c.env.unwrap_or_default()).find(|e| e.name == FLAG)?.value
+    }
+
+    /// The target as an Environment lists it.
+    pub fn target(source: FlagSource) -> Value {
+        match source {
+            FlagSource::Literal => {
+                json!({ "workloadEnv": { "kind": "Deployment", "name": "conduit", "container": "conduit" } })
+            }
+            _ => {
+                json!({ "configMap": { "name": "conduit-flags", "restarts": [{ "kind": "Deployment", "name": "conduit" }] } })
+            }
+        }
+    }
+
+    /// Lets people of the environment's own namespace change its Environment.
+    pub fn environments(&self, client: kube::Client) -> Api<Environment> {
+        self.namespace.api(client)
+    }
+}
+
+async fn place(home: &Namespace, name: &str, source: FlagSource) -> Place {
+    let namespace = Namespace::for_environment(name, name).await;
+    let app = App::new(&namespace).source(source).replicas(2);
+    app.apply().await.rolled_out().await;
+    let cluster = Cluster::shared();
+    let label = ["-n", namespace.name(), "label", "deployment", "conduit", "hoist.dev/flags=allowed"];
+    cluster.kubectl(&label).await.expect("the workload opts in");
+    let environment = json!({
+        "apiVersion": "hoist.dev/v1alpha1", "kind": "Environment",
+        "metadata": { "name": name, "namespace": namespace.name() },
+        "spec": {
+            "flags": [{ "name": FLAG, "targets": [Place::target(source)] }],
+            "prometheus": { "address": cluster.prometheus_url(), "scrapeInterval": "1s" },
+            "allowedSchedules": { "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": home.name() } } },
+        },
+    });
+    cluster
+        .kubectl_with_input(&["apply", "-f", "-"], &environment.to_string())
+        .await
+        .expect("the Environment is applied");
+    Place { name: name.to_owned(), namespace, app }
+}
