@@ -3,7 +3,13 @@
 CARGO ?= cargo
 CACHE := $(or $(HOIST_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hoist)
 
-.PHONY: test bench check crds clean-env
+.PHONY: demo test bench check crds clean-env
+
+# The main job on real parts: two runs of schedules/demo.yaml, about four minutes, nothing left behind.
+demo:
+	tests/env/env.sh prepare
+	$(CARGO) build --locked --bin hoist --example conduit --example demo
+	@"$$($(CARGO) metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')"/debug/examples/demo
 
 # Every test, on a real control plane and a real Prometheus from plain processes.
 test:
