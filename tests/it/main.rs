@@ -12,5 +12,7 @@
 mod fixture;
 mod generated;
 mod journey;
+mod kill;
+mod proxy;
 mod smoke;
 mod stage;

@@ -1,0 +1,237 @@
+//! A reverse proxy between one controller and the API server: it counts writes, kills the controller at one of them,
+//! and keeps the trace of what the API server took, for the laws.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use hoist::api::{MigrationRun, PlaceKind, TargetPlace};
+use hoist::engine::laws::{TargetWrite, Trace};
+use hoist::engine::{Stamp, StampKind};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::fixture::Cluster;
+
+/// Where the controller is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kill {
+    /// Never.
+    Never,
+    /// Before this write reaches the API server.
+    Before(usize),
+    /// After the API server has stored this write, before it is answered.
+    After(usize),
+}
+
+/// One write that the API server took: how people would name it.
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub what: String,
+    /// When the API server acknowledged it.
+    pub at: std::time::Instant,
+    pub trace: Option<Trace>,
+}
+
+struct Shared {
+    upstream: String,
+    client: reqwest::Client,
+    plan: Mutex<Plan>,
+    taken: Mutex<Vec<Write>>,
+}
+
+struct Plan {
+    kill: Kill,
+    seen: usize,
+    pid: Option<u32>,
+    killed_at: Option<String>,
+}
+
+/// A running proxy.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    folder: tempfile::TempDir,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Proxy {
+    pub async fn start(kill: Kill) -> Proxy {
+        let cluster = Cluster::shared();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let builder = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
+        let shared = Arc::new(Shared {
+            upstream: cluster.var("APISERVER_URL").to_owned(),
+            client: builder.build().expect("a client"),
+            plan: Mutex::new(Plan { kill, seen: 0, pid: None, killed_at: None }),
+            taken: Mutex::default(),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let routes = axum::Router::new().fallback(any(forward)).with_state(Arc::clone(&shared));
+        let task = tokio::spawn(async move { axum::serve(listener, routes).await.expect("the proxy serves") });
+        Proxy { shared, address, folder: tempfile::tempdir().expect("a folder"), task }
+    }
+
+    /// A kubeconfig whose context `hoist` goes through this proxy.
+    pub fn kubeconfig(&self) -> PathBuf {
+        let path = self.folder.path().join("kubeconfig");
+        let token = Cluster::shared().var("HOIST_TOKEN");
+        let config = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "hoist",
+            "clusters": [{ "name": "proxy", "cluster": { "server": format!("http://{}", self.address) } }],
+            "users": [{ "name": "hoist", "user": { "token": token } }],
+            "contexts": [{ "name": "hoist", "context": { "cluster": "proxy", "user": "hoist" } }],
+        });
+        std::fs::write(&path, config.to_string()).expect("a kubeconfig");
+        path
+    }
+
+    /// Tells which process is to be killed.
+    pub fn aim(&self, pid: u32) {
+        self.shared.plan.lock().expect("no panic").pid = Some(pid);
+    }
+
+    /// At which write the controller was killed, once it was.
+    pub fn killed_at(&self) -> Option<String> {
+        self.shared.plan.lock().expect("no panic").killed_at.clone()
+    }
+
+    /// Everything that the API server took, in order.
+    pub fn taken(&self) -> Vec<Write> {
+        self.shared.taken.lock().expect("no panic").clone()
+    }
+}
+
+async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let body = axum::body::to_bytes(body, 8 << 20).await.unwrap_or_default();
+    let writes = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
+    let what = format!("{} {}", parts.method, path.split('?').next().unwrap_or_default());
+    let point = writes.then(|| shared.arrive(&what)).flatten();
+    if point == Some(Point::Before) {
+        return gone();
+    }
+    let mut outgoing = shared.client.request(parts.method.clone(), format!("{}{path}", shared.upstream));
+    for (name, value) in parts.headers.iter().filter(|(n, _)| !["host", "content-length"].contains(&n.as_str())) {
+        outgoing = outgoing.header(name, value);
+    }
+    let Ok(answer) = outgoing.body(body.to_vec()).send().await else { return gone() };
+    if writes && answer.status().is_success() {
+        let taken = Write { at: std::time::Instant::now(), trace: trace(&what, &body), what };
+        shared.taken.lock().expect("no panic").push(taken);
+    }
+    if point == Some(Point::After) {
+        shared.kill();
+        return gone();
+    }
+    let mut response = Response::builder().status(answer.status());
+    for (name, value) in answer.headers().iter().filter(|(n, _)| n.as_str() != "transfer-encoding") {
+        response = response.header(name, value);
+    }
+    response.body(Body::from_stream(answer.bytes_stream())).unwrap_or_else(|_| gone())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Point {
+    Before,
+    After,
+}
+
+impl Shared {
+    /// Counts a write, and says whether it is the one; kills at once where it must not be forwarded.
+    fn arrive(&self, what: &str) -> Option<Point> {
+        let mut plan = self.plan.lock().expect("no panic");
+        if plan.killed_at.is_some() {
+            return None;
+        }
+        plan.seen += 1;
+        let point = match plan.kill {
+            Kill::Before(n) if n == plan.seen => Point::Before,
+            Kill::After(n) if n == plan.seen => Point::After,
+            Kill::Never | Kill::Before(_) | Kill::After(_) => return None,
+        };
+        plan.killed_at = Some(format!("{:?} {what}", plan.kill));
+        drop(plan);
+        if point == Point::Before {
+            self.kill();
+        }
+        Some(point)
+    }
+
+    fn kill(&self) {
+        let pid = self.plan.lock().expect("no panic").pid;
+        if let Some(pid) = pid {
+            kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), Signal::SIGKILL).expect("the controller runs");
+        }
+    }
+}
+
+fn gone() -> Response {
+    StatusCode::BAD_GATEWAY.into_response()
+}
+
+/// What a write means to the laws.
+fn trace(what: &str, body: &[u8]) -> Option<Trace> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    if what.contains("/migrationruns/") && what.ends_with("/status") {
+        let run: MigrationRun = serde_json::from_value(body).ok()?;
+        let status = run.status?;
+        return Some(Trace::Stored {
+            run: format!("{}/{}", run.metadata.namespace?, run.metadata.name?),
+            phase: run.spec.phase,
+            environment: run.spec.environment,
+            epoch: run.spec.epoch,
+            opened_at: run.spec.opened_by.map(|o| o.at),
+            state: status.state,
+            decision: status.attempt.map(|a| a.decision),
+        });
+    }
+    let annotations = body.pointer("/metadata/annotations")?.as_object()?;
+    let (_, text) = annotations.iter().find(|(name, _)| name.starts_with("stamp.hoist.dev/"))?;
+    let stamp = Stamp::parse(text.as_str()?)?;
+    let parts: Vec<&str> = what.split('/').collect();
+    let after =
+        |word: &str| parts.iter().position(|p| *p == word).and_then(|i| parts.get(i + 1)).map(|s| (*s).to_owned());
+    let config_map = after("configmaps");
+    Some(Trace::Written(TargetWrite {
+        place: TargetPlace {
+            kind: if config_map.is_some() { PlaceKind::ConfigMap } else { PlaceKind::WorkloadEnv },
+            namespace: after("namespaces")?,
+            name: config_map.or_else(|| after("deployments"))?,
+            container: None,
+            key: String::new(),
+        },
+        kind: stamp.kind,
+        run: stamp.run,
+        epoch: stamp.epoch,
+        decision: stamp.decision,
+        at: stamp.at,
+    }))
+}
+
+/// How many raises of each target the API server took.
+pub fn raises(taken: &[Write]) -> Vec<(String, usize)> {
+    let mut count = std::collections::BTreeMap::<String, usize>::new();
+    for write in taken {
+        if let Some(Trace::Written(w)) = &write.trace
+            && w.kind == StampKind::Raised
+        {
+            *count.entry(w.place.namespace.clone()).or_default() += 1;
+        }
+    }
+    count.into_iter().collect()
+}
