@@ -109,6 +109,10 @@ pub struct MigrationRunStatus {
     /// The flip that is being sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// How often the flip was sent so far. Every attempt has its own number, also after one that was sealed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    pub attempts: i64,
     /// When the rollout of the raised value was complete; the soak counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_out: Option<Time>,
@@ -123,6 +127,11 @@ pub struct MigrationRunStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub transitions: Vec<Transition>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// The states of a run.

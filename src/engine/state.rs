@@ -182,7 +182,7 @@ impl Run {
         if let Some(status) = &object.status {
             run.stage =
                 stage(status).ok_or_else(|| format!("run {name} is {} but lacks what that needs", status.state))?;
-            run.attempts = status.attempt.as_ref().map_or(0, |a| a.number);
+            run.attempts = status.attempts.max(status.attempt.as_ref().map_or(0, |a| a.number));
             run.since = status.since;
             run.message.clone_from(&status.message);
             run.held.clone_from(&status.held);
@@ -204,6 +204,7 @@ impl Run {
             waits: self.waits.clone(),
             armed: flip.map(|f| f.armed.clone()),
             attempt: flip.and_then(|f| f.attempt.clone()),
+            attempts: self.attempts,
             rolled_out: self.stage.rolled_out(),
             rollback: self.stage.rollback().cloned(),
             checks: self.checks.clone(),
