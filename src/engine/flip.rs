@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::api::{Armed, Attempt, FORMAT_VERSION, Gate, HeldReason, Mode, PlaceKind, WorkloadRef};
+use crate::api::{Armed, ArmedTarget, Attempt, FORMAT_VERSION, Gate, HeldReason, Mode, PlaceKind, WorkloadRef};
 
 use super::decision::{Raise, Restart, Seal};
 use super::gate::{Gates, gates};
@@ -117,9 +117,10 @@ impl Pass<'_> {
 
     /// How each armed target stands; nothing for one that was not seen or could not be read.
     pub(super) fn standings(&self, run: &Run, flip: &Flip) -> Vec<Option<Standing>> {
-        let one = |t: &crate::api::ArmedTarget| {
+        let observes = flip.armed.mode == Mode::Observe;
+        let one = |t: &ArmedTarget| {
             let reading = self.seen.targets.get(&t.place)?.as_ref().ok()?;
-            Some(standing(t, &run.reference(), run.spec.epoch, flip.decision(), reading))
+            Some(standing(t, &run.reference(), run.spec.epoch, observes, reading))
         };
         flip.armed.targets.iter().map(one).collect()
     }
@@ -148,18 +149,16 @@ impl Pass<'_> {
     }
 
     /// Makes sure that nothing of an unfinished attempt can arrive any more.
+    ///
+    /// A target that stands at `disabled` without this attempt's seal may still take a late raise. Every other standing
+    /// means that the object has changed since it was armed, so that its version refuses one.
     fn seal(&mut self, run: &mut Run, mut flip: Flip, decision: &str, standings: &[Standing]) {
-        let mut open = false;
         let seal = format!("{decision}-sealed");
+        let mut foreign = None;
+        let mut open = false;
         for (target, standing) in flip.armed.targets.iter().zip(standings) {
             match standing {
-                Standing::Sealed(by) if *by == seal => {}
-                Standing::Up | Standing::Missing | Standing::Replaced(_) | Standing::Closed(_) => {}
-                Standing::UpByOthers(_)
-                | Standing::Third(..)
-                | Standing::Unreadable(_)
-                | Standing::Down(_)
-                | Standing::Sealed(_) => {
+                Standing::Down(_) | Standing::Sealed(_) if *standing != Standing::Sealed(seal.clone()) => {
                     open = true;
                     if let Some(Ok(TargetReading::Found(found))) = self.seen.targets.get(&target.place) {
                         let stamp = self.stamp(run, StampKind::Sealed, &seal, None);
@@ -170,21 +169,18 @@ impl Pass<'_> {
                         });
                     }
                 }
+                standing => foreign = foreign.or_else(|| meddled(target, standing)),
             }
-        }
-        let foreign = standings.iter().find(|s| matches!(s, Standing::UpByOthers(_) | Standing::Third(..)));
-        if let Some(message) = foreign.map(|s| format!("while the flip was sent, somebody else set the flag: {s:?}")) {
-            // Their write changed the version, so ours is refused; what is left is theirs.
-            return self.give_up(run, &message, standings);
         }
         if open {
             return;
         }
         flip.attempt = None;
-        if standings.contains(&Standing::Up) {
-            run.stage = Stage::Flipping(flip);
-        } else {
-            self.give_up(run, "the flip did not arrive; its targets are sealed against a late write", standings);
+        run.stage = Stage::Flipping(flip);
+        match foreign {
+            Some(message) => self.give_up(run, &message, standings),
+            None if standings.contains(&Standing::Up) => {}
+            None => self.give_up(run, "the flip did not arrive; its targets are sealed against a late write", standings),
         }
     }
 
@@ -216,11 +212,9 @@ impl Pass<'_> {
                     versions.push(found.resource_version.clone());
                 }
                 (other, _) => {
-                    return run.hold(
-                        HeldReason::Drifted,
-                        &format!("{}: the flip is up elsewhere, but here it is {other:?}", target.place),
-                        self.now,
-                    );
+                    let message = meddled(target, other).unwrap_or_else(|| format!("{} cannot be raised", target.place));
+                    let message = format!("the flip is up elsewhere; {message}. Set it to {} or order a Rollback", target.values.disabled);
+                    return run.hold(HeldReason::Drifted, &message, self.now);
                 }
             }
         }
@@ -296,6 +290,19 @@ impl Pass<'_> {
             Some(Ok(WorkloadReading::Missing)) => true,
             Some(Err(_)) | None => false,
         }
+    }
+}
+
+/// What somebody else did to a target while a flip was being sent.
+fn meddled(target: &ArmedTarget, standing: &Standing) -> Option<String> {
+    let place = &target.place;
+    match standing {
+        Standing::UpByOthers(by) => Some(format!("{place} was set to {} by {by} meanwhile", target.values.enabled)),
+        Standing::Third(value, by) => Some(format!("{place} was set to {value} by {by} meanwhile")),
+        Standing::Missing => Some(format!("{place} was deleted meanwhile")),
+        Standing::Replaced(_) => Some(format!("{place} was deleted and made anew meanwhile")),
+        Standing::Unreadable(why) => Some(format!("{place}: {why}")),
+        Standing::Up | Standing::Closed(_) | Standing::Sealed(_) | Standing::Down(_) => None,
     }
 }
 

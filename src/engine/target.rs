@@ -153,12 +153,13 @@ impl std::fmt::Display for Foreign {
 
 /// Compares a reading with what a run armed.
 ///
-/// `decision` is that of the run's raise; in `Observe` there is none, and an `enabled` value counts as the run's own.
+/// Any raise of this run and epoch counts as its own: a flip may arrive in several attempts. Where a run only observes,
+/// an `enabled` value counts as its own whoever set it.
 pub fn standing(
     armed: &ArmedTarget,
     run: &str,
     epoch: i64,
-    decision: Option<&str>,
+    observes: bool,
     reading: &TargetReading,
 ) -> Standing {
     let found = match reading {
@@ -180,13 +181,8 @@ pub fn standing(
     let after_close = stamp.is_some_and(|s| s.kind == StampKind::Closed);
     let foreign = || Foreign { owner: found.owner.clone(), after_close };
     if *value == armed.values.enabled {
-        return match (decision, own) {
-            (None, _) => Standing::Up,
-            (Some(decision), Some(stamp)) if stamp.kind == StampKind::Raised && stamp.decision == decision => {
-                Standing::Up
-            }
-            _ => Standing::UpByOthers(foreign()),
-        };
+        let raised = own.is_some_and(|s| s.kind == StampKind::Raised);
+        return if observes || raised { Standing::Up } else { Standing::UpByOthers(foreign()) };
     }
     if *value != armed.values.disabled {
         return Standing::Third(value.clone(), foreign());
@@ -275,7 +271,7 @@ mod tests {
     #[test]
     fn a_stamp_counts_only_while_hoist_owns_it() {
         let up = FlagValue::Text("true".into());
-        let of = |reading| standing(&armed(), "n/r", 1, Some("d1"), &reading);
+        let of = |reading| standing(&armed(), "n/r", 1, false, &reading);
         assert_eq!(of(found(up.clone(), Some(stamp(StampKind::Raised)), true)), Standing::Up);
         let foreign = |after_close| Standing::UpByOthers(Foreign { owner: None, after_close });
         assert_eq!(of(found(up.clone(), Some(stamp(StampKind::Raised)), false)), foreign(false));
