@@ -361,7 +361,9 @@ impl FlipPlan {
                 )
             })?;
             for target in &listed.targets {
-                targets.push(target_plan(flag, key, target)?);
+                let target = target_plan(flag, key, target)?;
+                apart(key, &targets, &target)?;
+                targets.push(target);
             }
         }
         let replaced = |c: &&Check| !own.iter().any(|o| o.name == c.name);
@@ -388,6 +390,22 @@ fn rendered(check: &Check, scope: Scope<'_>, prometheus: &PrometheusSource) -> R
         }
         _ => Ok(check),
     }
+}
+
+/// A flag has one field manager and one stamp on an object: two of its values there would delete each other. Two flags
+/// in one object are fine, but not under one key.
+fn apart(key: &EnvironmentKey, others: &[TargetPlan], target: &TargetPlan) -> Result<(), String> {
+    let object = |t: &TargetPlan| (t.place.kind, t.place.name.clone());
+    if others.iter().any(|o| o.place == target.place) {
+        return Err(format!("Environment {key} lists {} twice; each place carries one value", target.place));
+    }
+    if others.iter().any(|o| o.flag == target.flag && object(o) == object(target)) {
+        return Err(format!(
+            "Environment {key} lists two places of flag {} in one object, the second is {}; a flag can have one place in each object",
+            target.flag, target.place
+        ));
+    }
+    Ok(())
 }
 
 /// Variables that change how programs load or run code; no schedule may set them.
