@@ -5,14 +5,13 @@ use chrono::TimeDelta;
 use crate::api::{Armed, ArmedTarget, Attempt, FORMAT_VERSION, Gate, HeldReason, Mode, PlaceKind, WorkloadRef};
 
 use super::decision::{Raise, Restart, Seal};
-use super::gate::{Gates, gates};
+use super::gate::{Gates, gates, rest_gates};
 use super::order::observes;
 use super::plan::FlipPlan;
 use super::probe::{FoundWorkload, WorkloadKey, WorkloadReading};
 use super::state::{Flip, Run, RunLedger, Stage};
 use super::step::Pass;
 use super::target::{Stamp, StampKind, Standing, TargetPlan, TargetReading, standing};
-use super::view::pause_of;
 use crate::analysis::CheckLedger;
 
 /// A raise that was not sent within this is not sent any more.
@@ -26,7 +25,7 @@ impl Pass<'_> {
         if self.view.flip_plan(run).is_some_and(|flip| !self.answered(run, flip)) {
             return self.wake_for_gates(None);
         }
-        let found = gates(self.view, &self.state, run, self.seen, self.now);
+        let found = gates(self.view, &self.stops(), &self.state, run, self.seen, self.now);
         let interval = self.view.flip_plan(run).and_then(|f| f.checks.iter().map(|c| c.interval.delta()).min());
         if found.open() {
             return self.flip(run, found);
@@ -180,7 +179,9 @@ impl Pass<'_> {
         match foreign {
             Some(message) => self.give_up(run, &message, standings),
             None if standings.contains(&Standing::Up) => {}
-            None => self.give_up(run, "the flip did not arrive; its targets are sealed against a late write", standings),
+            None => {
+                self.give_up(run, "the flip did not arrive; its targets are sealed against a late write", standings)
+            }
         }
     }
 
@@ -195,12 +196,9 @@ impl Pass<'_> {
 
     /// Sends what is missing of a flip that arrived in part.
     fn again(&mut self, run: &mut Run, flip: Flip, standings: &[Standing]) {
-        if let Some(pause) = pause_of(&self.orders.pauses, run) {
-            let message = format!("paused in mid-flip by Intervention {}: {}", pause.intervention, pause.reason);
-            return self.wait(run, vec![(Gate::Pause, message)]);
-        }
-        if self.view.policy.is_none_or(|p| p.suspend) || observes(self.view) {
-            return self.wait(run, vec![(Gate::Suspend, "suspended in mid-flip".to_owned())]);
+        let found = rest_gates(self.view, &self.stops(), &self.state, run);
+        if !found.open() {
+            return self.wait(run, found.waits);
         }
         let mut which = Vec::new();
         let mut versions = Vec::new();
@@ -212,8 +210,12 @@ impl Pass<'_> {
                     versions.push(found.resource_version.clone());
                 }
                 (other, _) => {
-                    let message = meddled(target, other).unwrap_or_else(|| format!("{} cannot be raised", target.place));
-                    let message = format!("the flip is up elsewhere; {message}. Set it to {} or order a Rollback", target.values.disabled);
+                    let message =
+                        meddled(target, other).unwrap_or_else(|| format!("{} cannot be raised", target.place));
+                    let message = format!(
+                        "the flip is up elsewhere; {message}. Set it to {} or order a Rollback",
+                        target.values.disabled
+                    );
                     return run.hold(HeldReason::Drifted, &message, self.now);
                 }
             }

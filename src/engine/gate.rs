@@ -1,7 +1,7 @@
 //! What must hold before a flip. Gates are independent; all of them are looked at in every pass.
 
 use crate::analysis::{CheckLedger, Judged, Outcome, judge};
-use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Mode, RunState, Time};
+use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Mode, PauseStatus, RunState, Time};
 
 use super::plan::FlipPlan;
 use super::probe::{FoundWorkload, Observations, WorkloadKey, WorkloadReading};
@@ -36,19 +36,18 @@ impl Gates {
 }
 
 /// Looks at every gate of a run.
-pub(super) fn gates(view: &View, state: &State, run: &Run, seen: &Observations, now: Time) -> Gates {
+pub(super) fn gates(
+    view: &View,
+    pauses: &[PauseStatus],
+    state: &State,
+    run: &Run,
+    seen: &Observations,
+    now: Time,
+) -> Gates {
     let mut gates = Gates::default();
-    people(view, run, &mut gates);
+    people(view, pauses, run, &mut gates);
     predecessors(view, state, run, &mut gates);
-    let Some((_, step)) = view.step_of(run) else {
-        if view.plan.is_ok() {
-            gates.wait(Gate::Spec, format!("{} is no longer part of the schedule", run.label()));
-        }
-        return gates;
-    };
-    if step.suspended {
-        gates.wait(Gate::Suspend, format!("Environment {} is suspended by its owner", step.key));
-    }
+    let Some((_, step)) = view.step_of(run) else { return gates };
     if let Some(other) = view.neighbours.busy.get(&step.key) {
         gates.wait(Gate::Turn, format!("another flip is in work in Environment {}: {other}", step.key));
     }
@@ -71,7 +70,21 @@ pub(super) fn gates(view: &View, state: &State, run: &Run, seen: &Observations, 
     gates
 }
 
-fn people(view: &View, run: &Run, gates: &mut Gates) {
+/// What must hold before anything more of a flip that arrived in part is sent: people want it, and nothing that was
+/// raised before went wrong since.
+pub(super) fn rest_gates(view: &View, pauses: &[PauseStatus], state: &State, run: &Run) -> Gates {
+    let mut gates = Gates::default();
+    people(view, pauses, run, &mut gates);
+    for other in others(state, run).filter(|o| o.stage.rollback().is_some()) {
+        gates.wait(Gate::Predecessor, format!("waits for {}, which is {}", other.label(), other.stage.state()));
+    }
+    if view.mode() == Some(Mode::Observe) {
+        gates.wait(Gate::Mode, "mode is Observe: nothing is written");
+    }
+    gates
+}
+
+fn people(view: &View, pauses: &[PauseStatus], run: &Run, gates: &mut Gates) {
     if let Err(problems) = &view.plan {
         let first = problems.first().map(ToString::to_string).unwrap_or_default();
         let more = match problems.len() {
@@ -83,11 +96,20 @@ fn people(view: &View, run: &Run, gates: &mut Gates) {
     for why in &view.unreadable {
         gates.wait(Gate::Spec, why.clone());
     }
-    if let Some(pause) = pause_of(view.pauses(), run) {
+    if let Some(pause) = pause_of(pauses, run) {
         gates.wait(Gate::Pause, format!("paused by Intervention {}: {}", pause.intervention, pause.reason));
     }
     if view.policy.is_some_and(|p| p.suspend) {
         gates.wait(Gate::Suspend, "the schedule is suspended (spec.suspend)");
+    }
+    match view.step_of(run) {
+        None if view.plan.is_ok() => {
+            gates.wait(Gate::Spec, format!("{} is no longer part of the schedule", run.label()));
+        }
+        Some((_, step)) if step.suspended => {
+            gates.wait(Gate::Suspend, format!("Environment {} is suspended by its owner", step.key));
+        }
+        _ => {}
     }
 }
 
@@ -95,17 +117,22 @@ fn predecessors(view: &View, state: &State, run: &Run, gates: &mut Gates) {
     let steps: Vec<_> = view.plan.iter().flat_map(|p| p.steps()).map(|(p, e)| (p.name.as_str(), &e.key)).collect();
     let place = |r: &Run| steps.iter().position(|(p, e)| *p == r.spec.phase && **e == r.spec.environment);
     let own = place(run);
-    for other in state.runs.values().filter(|o| o.name != run.name && is_latest(state, o)) {
-        let why = match (&other.held, other.stage.state()) {
-            (_, state @ (RunState::RolledBack | RunState::RollingBack)) => format!("is {state}"),
-            (Some(held), _) => format!("is held: {}", held.message),
-            (None, state) if place(other) < own && !matches!(state, RunState::Completed | RunState::Finished) => {
-                format!("is {state}")
-            }
-            _ => continue,
+    for other in others(state, run) {
+        let why = match (other.stage.state(), &other.held) {
+            (state @ (RunState::RolledBack | RunState::RollingBack), _) => format!("is {state}"),
+            // What is not raised yet stands in the way of its successors alone, and of nobody once it left the plan.
+            (RunState::Pending | RunState::Gating, _) if place(other).is_none() || place(other) >= own => continue,
+            (RunState::Completed, None) | (RunState::Finished | RunState::Skipped, _) => continue,
+            (_, Some(held)) => format!("is held: {}", held.message),
+            (state, None) => format!("is {state}"),
         };
         gates.wait(Gate::Predecessor, format!("waits for {}, which {why}", other.label()));
     }
+}
+
+/// The latest runs of the other environments.
+fn others<'a>(state: &'a State, run: &'a Run) -> impl Iterator<Item = &'a Run> {
+    state.runs.values().filter(move |o| o.name != run.name && is_latest(state, o))
 }
 
 /// Whether no later epoch of the same environment and phase exists.

@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 
 use crate::api::{
-    Armed, CheckOutcome, CheckStatus, FORMAT_VERSION, Gate, MigrationRunSpec, OnDelete, RunState, ScheduleRef, Time,
-    Wait,
+    Armed, CheckOutcome, CheckStatus, FORMAT_VERSION, Gate, MigrationRunSpec, OnDelete, PauseStatus, RunState,
+    ScheduleRef, Time, Wait,
 };
 
 use super::condition::report;
@@ -124,8 +124,18 @@ impl<'a> Pass<'a> {
     }
 
     fn stages(&mut self) {
-        let names: Vec<String> = self.state.runs.keys().cloned().collect();
-        for name in names {
+        // Whoever raises looks at what became of the others in this very pass, so they come last.
+        let mut names: Vec<(u8, String)> = Vec::new();
+        for (name, run) in &self.state.runs {
+            let turn = match run.stage {
+                Stage::Gating => 2,
+                Stage::Flipping(_) => 1,
+                _ => 0,
+            };
+            names.push((turn, name.clone()));
+        }
+        names.sort();
+        for (_, name) in names {
             let Some(mut run) = self.state.runs.get(&name).cloned() else { continue };
             match run.stage.clone() {
                 Stage::Gating => self.gating(&mut run),
@@ -172,6 +182,14 @@ impl<'a> Pass<'a> {
             Stage::RollingBack(flip, record) => self.now > record.at + flip.armed.deadline.delta(),
             stage => stage.state().is_over(),
         }
+    }
+
+    /// The pauses that stop advance: those in force, also one that a `Resume` of this pass ends, because that is not
+    /// stored yet, and those that are ordered only now.
+    pub fn stops(&self) -> Vec<PauseStatus> {
+        let mut all = self.view.pauses().to_vec();
+        all.extend(self.orders.pauses.iter().filter(|p| !self.view.pauses().contains(p)).cloned());
+        all
     }
 
     /// Whether deletion asks for the flag to go back.

@@ -155,13 +155,7 @@ impl std::fmt::Display for Foreign {
 ///
 /// Any raise of this run and epoch counts as its own: a flip may arrive in several attempts. Where a run only observes,
 /// an `enabled` value counts as its own whoever set it.
-pub fn standing(
-    armed: &ArmedTarget,
-    run: &str,
-    epoch: i64,
-    observes: bool,
-    reading: &TargetReading,
-) -> Standing {
+pub fn standing(armed: &ArmedTarget, run: &str, epoch: i64, observes: bool, reading: &TargetReading) -> Standing {
     let found = match reading {
         TargetReading::Missing => return Standing::Missing,
         TargetReading::Found(found) => found,
