@@ -10,7 +10,7 @@ use super::gate::is_latest;
 use super::probe::WorkloadReading;
 use super::state::{Flip, Run, Stage};
 use super::step::Pass;
-use super::target::{StampKind, Standing};
+use super::target::{Stamp, StampKind, Standing};
 
 /// How often a flag that was put back is looked at, to name those who raise it again.
 const CLOSED_POLL: TimeDelta = TimeDelta::seconds(60);
@@ -28,7 +28,7 @@ impl Pass<'_> {
         if !self.view.deleting {
             return false;
         }
-        if self.deletion_lowers(&flip.armed) {
+        if self.deletion_lowers(run) {
             self.retreat(run, flip, "the schedule was deleted, and its onDelete is Rollback", "hoist");
             return true;
         }
@@ -110,7 +110,9 @@ impl Pass<'_> {
                 _ => {
                     down = false;
                     if writes {
+                        // The time of the decision, not of the sending: sent again, it is the same write.
                         let stamp = self.stamp(run, StampKind::Closed, &record.decision, Some(&record.reason));
+                        let stamp = Stamp { at: record.at, ..stamp };
                         self.lowers.push(Lower { target: target.clone(), stamp });
                     }
                 }
@@ -127,7 +129,11 @@ impl Pass<'_> {
             let reason = format!("proven: {}", self.proof(&flip));
             return run.go(Stage::RolledBack(flip, record), &reason, "hoist", self.now);
         }
-        if held.is_none() && self.now > record.at + flip.armed.deadline.delta() {
+        let deadline = record.at + flip.armed.deadline.delta();
+        if self.now < deadline {
+            self.wake_at(deadline);
+        }
+        if held.is_none() && self.now >= deadline {
             let what = self.lagging(&flip).or(unproven).unwrap_or_else(|| "a target is not down yet".to_owned());
             held = Some((HeldReason::RollbackUnproven, format!("not proven within {}: {what}", flip.armed.deadline)));
         }

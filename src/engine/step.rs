@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 
 use crate::api::{
-    Armed, CheckOutcome, CheckStatus, FORMAT_VERSION, Gate, MigrationRunSpec, OnDelete, PauseStatus, RunState,
-    ScheduleRef, Time, Wait,
+    CheckOutcome, CheckStatus, FORMAT_VERSION, Gate, MigrationRunSpec, OnDelete, PauseStatus, RunState, ScheduleRef,
+    Time, Wait,
 };
 
 use super::condition::report;
@@ -147,7 +147,7 @@ impl<'a> Pass<'a> {
                 Stage::RolledBack(flip, _) => self.rolled_back(&mut run, &flip),
                 Stage::Finished(_) | Stage::Skipped => {}
             }
-            if !matches!(run.stage, Stage::Soaking(..) | Stage::Completed(..)) {
+            if !matches!(run.stage, Stage::Verifying(_) | Stage::Soaking(..) | Stage::Completed(..)) {
                 self.state.ledgers.remove(&name);
             }
             self.state.runs.insert(name, run);
@@ -179,7 +179,7 @@ impl<'a> Pass<'a> {
     /// Whether a deleted schedule need not wait for this run: it is over, or its rollback has had all its time.
     fn is_done_with(&self, run: &Run) -> bool {
         match &run.stage {
-            Stage::RollingBack(flip, record) => self.now > record.at + flip.armed.deadline.delta(),
+            Stage::RollingBack(flip, record) => self.now >= record.at + flip.armed.deadline.delta(),
             stage => stage.state().is_over(),
         }
     }
@@ -193,9 +193,9 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether deletion asks for the flag to go back.
-    pub fn deletion_lowers(&self, armed: &Armed) -> bool {
+    pub fn deletion_lowers(&self, run: &Run) -> bool {
         let asked = self.view.policy.is_some_and(|p| p.on_delete == OnDelete::Rollback);
-        asked && self.view.mode().unwrap_or(armed.mode) == crate::api::Mode::Act
+        asked && run.writes(self.view.mode())
     }
 
     /// Notes what a run waits for; what it waited for already keeps its time.
