@@ -33,6 +33,8 @@ pub struct CheckLedger {
     check: Check,
     /// No measurement reaches back before this (W of law 6).
     settled: Time,
+    /// The first moment; its measurement speaks for all the time since the rollout settled.
+    first: Time,
     next: Time,
     coverage: Coverage,
     /// The unbroken run of breaches: its first and last measurement.
@@ -49,10 +51,12 @@ impl CheckLedger {
     pub fn new(check: &Check, prometheus: &PrometheusSource, rolled_out: Time) -> Self {
         let settled = rolled_out + check.settle.delta();
         let scrape = prometheus.scrape_interval;
+        let first = settled + Self::first_window(check, scrape).delta();
         Self {
             check: check.clone(),
             settled,
-            next: settled + Self::first_window(check, scrape).delta(),
+            first,
+            next: first,
             coverage: Coverage::new(rolled_out),
             streak: None,
             recent: VecDeque::new(),
@@ -114,9 +118,8 @@ impl CheckLedger {
         }
         let judged = judge(&self.check.threshold, answers, self.max_age);
         let interval = self.check.interval.delta();
-        let first = self.latest.is_none() && self.coverage.covered() == Duration::default();
         if judged.outcome.covers() {
-            let from = if first { self.settled } else { answers.at - interval };
+            let from = if answers.at == self.first { self.settled } else { answers.at - interval };
             self.coverage.cover(from.max(self.settled), answers.at);
             self.count(answers.at, judged.outcome == Outcome::Breach);
         }

@@ -9,10 +9,10 @@ use super::gate::{Gates, gates, rest_gates};
 use super::order::observes;
 use super::plan::FlipPlan;
 use super::probe::{FoundWorkload, WorkloadKey, WorkloadReading};
+use super::soak::checks;
 use super::state::{Flip, Run, RunLedger, Stage};
 use super::step::Pass;
 use super::target::{Stamp, StampKind, Standing, TargetPlan, TargetReading, standing};
-use crate::analysis::CheckLedger;
 
 /// A raise that was not sent within this is not sent any more.
 const SEND_WITHIN: TimeDelta = TimeDelta::seconds(10);
@@ -239,9 +239,8 @@ impl Pass<'_> {
         if run.held.is_some() {
             return;
         }
-        let ledger = CheckLedger::new;
-        let checks = flip.armed.checks.iter().map(|c| ledger(c, &flip.armed.prometheus, self.now)).collect();
-        self.state.ledgers.insert(run.name.clone(), RunLedger { checks, ..RunLedger::default() });
+        let ledger = RunLedger { checks: checks(&flip, self.now), rolled_out: Some(self.now), ..RunLedger::default() };
+        self.state.ledgers.insert(run.name.clone(), ledger);
         let reason = format!("the rollout is complete; soaks for {}", flip.armed.soak);
         run.go(Stage::Soaking(flip, self.now), &reason, "hoist", self.now);
     }

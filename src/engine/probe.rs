@@ -204,7 +204,7 @@ fn gating(view: &View, run: &Run, now: Time, asked: &mut Vec<Probe>) {
 }
 
 fn measures(run: &Run, flip: &Flip, state: &State, now: Time, asked: &mut Vec<Probe>) {
-    let Some(ledger) = state.ledgers.get(&run.name) else { return };
+    let Some(ledger) = state.ledgers.get(&run.name).filter(|l| l.rolled_out == run.stage.rolled_out()) else { return };
     for check in &ledger.checks {
         let questions = due_questions(check, now);
         if check.latched().is_none() && !questions.is_empty() {

@@ -84,7 +84,10 @@ impl Pass<'_> {
     /// Takes the answers of this pass into the run's ledger, which is made anew after a restart.
     fn absorb(&mut self, run: &Run, flip: &Flip, rolled_out: Time) {
         let seen = self.seen;
-        let ledger = self.state.ledgers.entry(run.name.clone()).or_insert_with(|| fresh(flip, rolled_out));
+        let ledger = self.state.ledgers.entry(run.name.clone()).or_default();
+        if ledger.rolled_out != Some(rolled_out) {
+            *ledger = RunLedger { checks: checks(flip, rolled_out), rolled_out: Some(rolled_out), ..ledger.clone() };
+        }
         for check in &mut ledger.checks {
             let Some(measured) = seen.measurements.get(&(run.name.clone(), check.check().name.clone())) else {
                 continue;
@@ -138,13 +141,11 @@ impl Pass<'_> {
                 Some(other) => drift = drift_of(target, other).or(drift),
             }
         }
+        let latched = run.held.as_ref().is_some_and(|h| h.reason == HeldReason::WouldRollBack);
         match drift {
+            Some(_) if latched => {}
             Some((reason, message)) => run.hold(reason, &message, self.now),
-            None if seen == flip.armed.targets.len()
-                && run.held.as_ref().is_some_and(|h| h.reason != HeldReason::WouldRollBack) =>
-            {
-                run.held = None;
-            }
+            None if seen == flip.armed.targets.len() && !latched => run.held = None,
             None => {}
         }
         if let Some(held) = &run.held {
@@ -171,11 +172,7 @@ impl Pass<'_> {
             });
         }
         let now = self.now;
-        let ledger = self
-            .state
-            .ledgers
-            .entry(run.name.clone())
-            .or_insert_with(|| fresh(flip, run.stage.rolled_out().unwrap_or(now)));
+        let ledger = self.state.ledgers.entry(run.name.clone()).or_default();
         let since = |slot: &mut Option<Time>, seen: bool| {
             *slot = seen.then(|| slot.unwrap_or(now));
             slot.map_or(TimeDelta::zero(), |since| now - since)
@@ -258,9 +255,9 @@ fn drift_of(target: &ArmedTarget, standing: Standing) -> Option<(HeldReason, Str
     }
 }
 
-fn fresh(flip: &Flip, rolled_out: Time) -> RunLedger {
-    let checks = flip.armed.checks.iter().map(|c| CheckLedger::new(c, &flip.armed.prometheus, rolled_out)).collect();
-    RunLedger { checks, ..RunLedger::default() }
+/// Empty ledgers of the armed checks.
+pub(super) fn checks(flip: &Flip, rolled_out: Time) -> Vec<CheckLedger> {
+    flip.armed.checks.iter().map(|c| CheckLedger::new(c, &flip.armed.prometheus, rolled_out)).collect()
 }
 
 /// What the checks of a run come to; worst wins.

@@ -25,6 +25,9 @@ pub struct State {
 /// The evidence of one run since its rollout was complete.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunLedger {
+    /// When the rollout was complete that this speaks of; nothing before there was one. A ledger of another rollout is
+    /// never used.
+    pub rolled_out: Option<Time>,
     /// One for each armed check.
     pub checks: Vec<CheckLedger>,
     /// Since when a workload has been unavailable without a break.
@@ -251,7 +254,7 @@ impl Run {
     /// Whether Hoist may write for this run: it was armed in `Act`, and the schedule is not in `Observe` now.
     pub fn writes(&self, mode: Option<Mode>) -> bool {
         let armed = self.stage.flip().map_or(Mode::Act, |f| f.armed.mode);
-        mode.unwrap_or(armed) == Mode::Act
+        armed == Mode::Act && mode.unwrap_or(armed) == Mode::Act
     }
 
     /// The decision id for something new.
