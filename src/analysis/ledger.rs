@@ -155,16 +155,12 @@ impl CheckLedger {
     }
 
     fn counts(&self, at: Time) -> bool {
-        match self.check.threshold.datapoints {
-            Some(datapoints) => {
-                let breaching = self.recent.iter().filter(|b| **b).count();
-                i32::try_from(breaching).unwrap_or(i32::MAX) >= datapoints.breaching
-            }
-            None => {
-                let needed = self.check.threshold.for_.unwrap_or(DEFAULT_FOR).delta();
-                self.streak.is_some_and(|(first, _)| at - first >= needed)
-            }
+        if let Some(datapoints) = self.check.threshold.datapoints {
+            let breaching = self.recent.iter().filter(|b| **b).count();
+            return i32::try_from(breaching).unwrap_or(i32::MAX) >= datapoints.breaching;
         }
+        let needed = self.check.threshold.for_.unwrap_or(DEFAULT_FOR).delta();
+        self.streak.is_some_and(|(first, _)| at - first >= needed)
     }
 
     fn told(&self, judged: &Judged) -> String {

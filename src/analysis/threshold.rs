@@ -138,7 +138,7 @@ fn bounds(check: &Threshold) -> String {
 /// A number as people read it: four significant digits, no exponent in the usual range.
 fn number(value: f64) -> String {
     let magnitude = value.abs();
-    if value == 0.0 || (magnitude >= 1_000.0 && magnitude < 1e15) {
+    if value == 0.0 || (1_000.0..1e15).contains(&magnitude) {
         return format!("{value:.0}");
     }
     if !(1e-6..1e15).contains(&magnitude) {
@@ -236,9 +236,9 @@ mod tests {
     fn numbers_are_short() {
         for (value, text) in [
             (0.0, "0"),
-            (0.123456, "0.1235"),
+            (0.123_456, "0.1235"),
             (12.5, "12.5"),
-            (1234567.0, "1234567"),
+            (1_234_567.0, "1234567"),
             (3e-9, "3.000e-9"),
             (0.05, "0.05"),
         ] {
