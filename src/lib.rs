@@ -10,6 +10,7 @@
 //! | [`api`] | the resources as they travel; field docs are the user manual | |
 //! | [`analysis`] | pure judgement: PromQL, thresholds, coverage, ledgers | `api` |
 //! | [`engine`] | the heart: `probes` and `step`, the laws | `api`, `analysis` |
+//! | [`sim`] | a deterministic world for the engine: targets, curves, faults, people | `api`, `analysis`, `engine` |
 #![cfg_attr(
     feature = "shell",
     doc = "| [`shell`] | everything that can fail, block or see a clock: controller, targets, Prometheus | all above |"
@@ -18,7 +19,7 @@
 //!
 //! # Invariants
 //!
-//! - `api`, `analysis` and `engine` build without the feature `shell`: no async, no clock, no IO, no randomness.
+//! - `api`, `analysis`, `engine` and `sim` build without the feature `shell`: no async, no clock, no IO, no randomness.
 //! - A raise cannot be sent without a `Fence`, which only a guarded, stored state hands out.
 //! - A pass that retreats never advances: [`engine::Motion`] is a choice, not two lists.
 //! - What a target took is stamped in the same request, so that a crash loses no decision.
@@ -33,3 +34,4 @@ pub mod cli;
 pub mod engine;
 #[cfg(feature = "shell")]
 pub mod shell;
+pub mod sim;

@@ -1,0 +1,237 @@
+//! What a world holds the daemon to, beyond the laws over its trace; and how it tells what happened.
+
+use std::fmt::Write;
+
+use chrono::TimeDelta;
+
+use crate::api::{MigrationRun, RunState, Time};
+use crate::engine::laws::{self, Violation};
+use crate::engine::{Decision, Finalizer, Motion, Observations, Probe, Raise, Stage, pause_of, probes, step};
+
+use super::daemon::Told;
+use super::world::World;
+
+impl World {
+    fn breaks(&mut self, law: u8, what: String) {
+        self.broken.get_or_insert(Violation { law, what });
+    }
+
+    /// Runs the laws over what has reached the store and the targets so far.
+    pub(super) fn check(&mut self) -> Result<(), Violation> {
+        if let Some(broken) = self.broken.clone() {
+            return Err(broken);
+        }
+        if self.trace.len() > self.checked {
+            self.checked = self.trace.len();
+            laws::check(&self.trace)?;
+        }
+        Ok(())
+    }
+
+    /// Law 12: every decision says when to look again, and that is later than now.
+    pub(super) fn judge(&mut self, decision: &Decision) {
+        if decision.wake <= self.now {
+            self.breaks(12, format!("wake {} is not later than {}", decision.wake, self.now));
+        }
+    }
+
+    /// Law 6: no window reaches back before the rollout was complete and settled.
+    pub(super) fn judge_questions(&mut self, told: &Told) {
+        for probe in probes(&told.view, &told.state, self.now) {
+            let Probe::Measure(measure) = probe else { continue };
+            let Some(run) = told.state.runs.get(&measure.run) else { continue };
+            let (Some(rolled_out), Some(flip)) = (run.stage.rolled_out(), run.stage.flip()) else { continue };
+            let Some(check) = flip.armed.checks.iter().find(|c| c.name == measure.check) else { continue };
+            let settled = rolled_out + check.settle.delta();
+            for question in &measure.questions {
+                let back = question.window.map_or(TimeDelta::zero(), |w| w.delta());
+                if question.from - back < settled {
+                    let what = format!("{} asks at {} for {back} back", measure.check, question.from);
+                    return self.breaks(6, what);
+                }
+            }
+        }
+    }
+
+    /// Law 9: nothing is raised while somebody has stopped the schedule, as far as anybody could know at the moment of
+    /// sending.
+    pub(super) fn people_win(&mut self, raise: &Raise) {
+        let name = raise.stamp.run.rsplit('/').next().unwrap_or_default().to_owned();
+        let run = self.store.now.runs.get(&name).and_then(|r| crate::engine::Run::read(r).ok());
+        let (Some(schedule), Some(run)) = (self.store.now.schedule.clone(), run) else {
+            return self.breaks(9, format!("{name} raises for a schedule that is gone"));
+        };
+        let pauses = schedule.status.as_ref().map(|s| s.pauses.clone()).unwrap_or_default();
+        let ordered = self.store.now.orders.values().any(|o| {
+            o.status.is_none()
+                && o.spec.action == crate::api::Action::Pause
+                && Some(&o.spec.schedule.uid) == schedule.metadata.uid.as_ref()
+                && o.spec.environment.as_ref().is_none_or(|e| *e == run.spec.environment.name)
+        });
+        let stop = if schedule.spec.suspend {
+            "suspended"
+        } else if schedule.metadata.deletion_timestamp.is_some() {
+            "deleted"
+        } else if self.store.now.unreadable {
+            "unreadable"
+        } else if pause_of(&pauses, &run).is_some() || ordered {
+            "paused"
+        } else {
+            return;
+        };
+        self.breaks(9, format!("{name} raises while the schedule is {stop}"));
+    }
+
+    /// Law 5: a raise takes a field only where it read `disabled`.
+    pub(super) fn raised_over(&mut self, raise: &Raise, before: Option<crate::api::FlagValue>) {
+        if before.as_ref() != Some(&raise.target.values.disabled) {
+            self.breaks(5, format!("{} was raised over {before:?}", raise.target.place));
+        }
+    }
+
+    /// Law 1: nothing new and nothing due, so nothing is sent and nothing is written. Looked at half-way to the moment
+    /// for which the daemon asked to be woken.
+    pub(super) fn quiet(&mut self) {
+        let half = self.now + (self.wake - self.now) / 2;
+        let busy = self.late.iter().any(|(at, _)| *at <= half)
+            || self.acts.iter().any(|(at, _)| *at <= half)
+            || self.faults.until.is_some_and(|until| self.now < until);
+        let (then, wake) = (self.now, self.wake);
+        if busy || half == then {
+            return;
+        }
+        let before = self.gather();
+        self.now = half;
+        let after = self.gather();
+        if let (Some((_, before)), Some((told, after))) = (before, after)
+            && before.workloads == after.workloads
+            && before.targets == after.targets
+            && self.outcomes(then) == self.outcomes(half)
+        {
+            let decision = step(&told.view, &told.state, &after, half);
+            if let Some(what) = noise(&told, &decision) {
+                self.breaks(1, format!("between {then} and {wake}, at {half}: {what}"));
+            }
+        }
+        self.now = then;
+    }
+
+    fn gather(&mut self) -> Option<(Told, Observations)> {
+        let told = self.told([TimeDelta::zero(); 3])?;
+        let mut seen = Observations::default();
+        for probe in probes(&told.view, &told.state, self.now) {
+            self.answer(&mut seen, probe);
+        }
+        Some((told, seen))
+    }
+
+    fn outcomes(&self, at: Time) -> Vec<super::metric::Sample> {
+        self.environments.keys().map(|e| self.metrics.sample(e, &self.cluster, at)).collect()
+    }
+
+    /// The latest run of each environment, in the order in which they began.
+    pub fn latest(&self) -> Vec<&MigrationRun> {
+        let uid = self.store.now.schedule.as_ref().and_then(|s| s.metadata.uid.clone());
+        let own = |r: &&MigrationRun| uid.as_ref().is_none_or(|u| *u == r.spec.schedule.uid);
+        let all: Vec<&MigrationRun> = self.store.now.runs.values().map(AsRef::as_ref).filter(own).collect();
+        let newer = |a: &MigrationRun, b: &MigrationRun| {
+            a.spec.phase == b.spec.phase && a.spec.environment == b.spec.environment && a.spec.epoch > b.spec.epoch
+        };
+        let mut latest: Vec<&MigrationRun> = all.iter().filter(|r| !all.iter().any(|o| newer(o, r))).copied().collect();
+        latest.sort_by_key(|r| (r.metadata.creation_timestamp.as_ref().map(|t| t.0), r.spec.epoch));
+        latest
+    }
+
+    /// What stands still without a reason that a person could read; nothing where all is well (law 12).
+    pub fn unexplained(&self) -> Option<String> {
+        let schedule = self.store.now.schedule.as_ref()?;
+        let latest = self.latest();
+        for run in &latest {
+            let Some(status) = &run.status else { return Some(format!("{:?} has no status", run.metadata.name)) };
+            let told = status.held.is_some() || !status.waits.is_empty();
+            let fine = match status.state {
+                RunState::Completed | RunState::Finished | RunState::RolledBack | RunState::Skipped => true,
+                RunState::Pending => false,
+                _ => told,
+            };
+            if !fine {
+                return Some(format!("{} is {} and says nothing", run.spec.environment, status.state));
+            }
+        }
+        let ended = |s: RunState| matches!(s, RunState::Completed | RunState::Finished);
+        let moving = latest.iter().all(|r| r.status.as_ref().is_some_and(|s| ended(s.state)));
+        let complete = schedule.status.as_ref().is_some_and(|s| {
+            s.conditions.iter().any(|c| c.type_ == "Completed" && c.status == crate::api::ConditionStatus::True)
+        });
+        (moving && !complete && !self.store.now.unreadable && schedule.metadata.deletion_timestamp.is_none())
+            .then(|| "every run is complete, the schedule is not, and nothing goes on".to_owned())
+    }
+
+    /// Everything that happened, as people read it: transitions, then what still waits or is held.
+    pub fn timeline(&self) -> String {
+        let mut lines: Vec<(Time, usize, String)> = Vec::new();
+        let mut tail = String::new();
+        let mut runs: Vec<&MigrationRun> = self.store.now.runs.values().map(AsRef::as_ref).collect();
+        runs.sort_by_key(|r| (r.metadata.creation_timestamp.as_ref().map(|t| t.0), r.spec.epoch));
+        for (index, run) in runs.into_iter().enumerate() {
+            let Some(status) = &run.status else { continue };
+            let epoch = if run.spec.epoch > 1 { format!(" #{}", run.spec.epoch) } else { String::new() };
+            let label = format!(
+                "{}{}{epoch}",
+                run.spec.number.as_ref().map(|n| format!("{n} ")).unwrap_or_default(),
+                run.spec.environment.name
+            );
+            for t in &status.transitions {
+                let by = if t.actor == "hoist" { String::new() } else { format!(" [{}]", t.actor) };
+                let move_ = format!("{} → {}", t.from, t.to);
+                let line = format!("{}  {label:<12} {move_:<26} {}{by}", t.at.format("%m-%d %H:%M:%S"), t.reason);
+                lines.push((t.at, index, line));
+            }
+            if let Some(held) = &status.held {
+                let _ = writeln!(tail, "{label} is {} and held: {:?}: {}", status.state, held.reason, held.message);
+            } else if !status.state.is_over() && status.state != RunState::Completed {
+                for wait in &status.waits {
+                    let _ = writeln!(tail, "{label} is {} and waits: {:?}: {}", status.state, wait.gate, wait.message);
+                }
+            }
+        }
+        lines.sort_by_key(|(at, index, _)| (*at, *index));
+        let mut text = String::new();
+        for (_, _, line) in lines {
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        text + &tail
+    }
+
+    /// The value of every declared target, with the environment's name.
+    pub fn values(&self) -> Vec<(String, String)> {
+        let value = |e: &super::cluster::Entry| {
+            self.cluster.value(&e.place).map_or_else(|| "gone".to_owned(), |v| v.to_string())
+        };
+        self.cluster.entries.iter().map(|e| (e.environment.name.clone(), value(e))).collect()
+    }
+}
+
+/// What a decision does although nothing happened.
+fn noise(told: &Told, decision: &Decision) -> Option<String> {
+    if decision.motion != Motion::Still {
+        return Some(format!("{:?}", decision.motion));
+    }
+    if !decision.seals.is_empty() || !decision.answers.is_empty() || decision.finalizer != Finalizer::Leave {
+        return Some("a seal, an answer or a finalizer".to_owned());
+    }
+    if decision.status != told.view.status {
+        return Some(format!("the status becomes {:?}, was {:?}", decision.status, told.view.status));
+    }
+    for (name, run) in &decision.state.runs {
+        let before = told.state.runs.get(name);
+        if before != Some(run) && !matches!(run.stage, Stage::Flipping(_)) {
+            return Some(format!(
+                "run {name} becomes {:?}, was {:?}",
+                run.status(),
+                before.map(crate::engine::Run::status)
+            ));
+        }
+    }
+    None
+}

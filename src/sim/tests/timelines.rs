@@ -1,0 +1,607 @@
+//! Timelines that read like the plan.
+
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them so")]
+
+use chrono::TimeDelta;
+use expect_test::{Expect, expect};
+
+use super::{many, minute, schedule, second, start, variable, world};
+use crate::api::{Duration, Mode, OnDelete};
+use crate::engine::laws::Trace;
+use crate::sim::{Act, Fate, Hand, Sample, World};
+
+/// Lives a world for half a day and compares what happened.
+fn check(environments: &[&str], set_up: impl FnOnce(&mut World), expected: &Expect) -> World {
+    live(world(environments), set_up, expected)
+}
+
+fn live(mut world: World, set_up: impl FnOnce(&mut World), expected: &Expect) -> World {
+    set_up(&mut world);
+    if let Err(violation) = world.run_until(minute(12 * 60)) {
+        panic!("{violation:?}\n{}", world.timeline());
+    }
+    assert_eq!(world.unexplained(), None, "{}", world.timeline());
+    expected.assert_eq(&world.timeline());
+    world
+}
+
+fn values(world: &World) -> String {
+    world.values().into_iter().map(|(e, v)| format!("{e}={v}")).collect::<Vec<_>>().join(" ")
+}
+
+/// What Hoist wrote, in the order in which it arrived.
+fn kinds(world: &World) -> String {
+    let kind = |t: &Trace| if let Trace::Written(w) = t { Some(format!("{:?}", w.kind)) } else { None };
+    world.trace.iter().filter_map(kind).collect::<Vec<_>>().join(" ")
+}
+
+const SIX: [&str; 6] = ["staging", "canary", "eu", "apac", "us-east", "us-west"];
+
+#[test]
+fn all_good_through_six_environments() {
+    let world = check(
+        &SIX,
+        |_| {},
+        &expect![[r#"
+        05-05 09:00:02  1 staging    Gating → Flipping          every gate is open
+        05-05 09:00:03  1 staging    Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 staging    Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:30:22  1 staging    Soaking → Completed        soaked for 30m: every check passes
+        05-05 09:30:24  2 canary     Gating → Flipping          every gate is open
+        05-05 09:30:25  2 canary     Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:30:44  2 canary     Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 10:00:44  2 canary     Soaking → Completed        soaked for 30m: every check passes
+        05-05 10:00:46  3 eu         Gating → Flipping          every gate is open
+        05-05 10:00:47  3 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 10:01:06  3 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 10:31:06  3 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-05 10:31:08  4 apac       Gating → Flipping          every gate is open
+        05-05 10:31:09  4 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 10:31:28  4 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 11:01:28  4 apac       Soaking → Completed        soaked for 30m: every check passes
+        05-05 11:01:30  5 us-east    Gating → Flipping          every gate is open
+        05-05 11:01:31  5 us-east    Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 11:01:50  5 us-east    Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 11:31:50  5 us-east    Soaking → Completed        soaked for 30m: every check passes
+        05-05 11:31:52  6 us-west    Gating → Flipping          every gate is open
+        05-05 11:31:53  6 us-west    Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 11:32:12  6 us-west    Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 12:02:12  1 staging    Completed → Finished       the schedule is complete
+        05-05 12:02:12  2 canary     Completed → Finished       the schedule is complete
+        05-05 12:02:12  3 eu         Completed → Finished       the schedule is complete
+        05-05 12:02:12  4 apac       Completed → Finished       the schedule is complete
+        05-05 12:02:12  5 us-east    Completed → Finished       the schedule is complete
+        05-05 12:02:12  6 us-west    Soaking → Completed        soaked for 30m: every check passes
+        05-05 12:02:12  6 us-west    Completed → Finished       the schedule is complete
+    "#]],
+    );
+    assert!(world.values().iter().all(|(_, v)| v == "\"true\""));
+}
+
+#[test]
+fn breach_in_eu_stops_apac() {
+    let regress = |w: &mut World| w.metrics.curve("eu").regression = Some(TimeDelta::minutes(10));
+    let world = check(
+        &["canary", "eu", "apac"],
+        regress,
+        &expect![[r#"
+        05-05 09:00:02  1 canary     Gating → Flipping          every gate is open
+        05-05 09:00:03  1 canary     Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 canary     Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:30:22  1 canary     Soaking → Completed        soaked for 30m: every check passes
+        05-05 09:30:24  2 eu         Gating → Flipping          every gate is open
+        05-05 09:30:25  2 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:30:44  2 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:41:44  2 eu         Soaking → RollingBack      errors: 1.06 is above max 0.05 over 5m, for 1m
+        05-05 09:42:04  2 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+    "#]],
+    );
+    expect![[r#"canary="true" eu="false" apac="false""#]].assert_eq(&values(&world));
+}
+
+#[test]
+fn an_outage_of_prometheus_extends_the_soak_and_rolls_nothing_back() {
+    let outage = |w: &mut World| w.metrics.outages.push((minute(10), minute(60)));
+    check(
+        &["eu", "apac"],
+        outage,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 10:00:00  1 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-05 10:00:02  2 apac       Gating → Flipping          every gate is open
+        05-05 10:00:03  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 10:00:22  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 10:30:22  1 eu         Completed → Finished       the schedule is complete
+        05-05 10:30:22  2 apac       Soaking → Completed        soaked for 30m: every check passes
+        05-05 10:30:22  2 apac       Completed → Finished       the schedule is complete
+    "#]],
+    );
+}
+
+#[test]
+fn data_that_was_never_there_extends_the_soak() {
+    let gap = |w: &mut World| w.metrics.say("eu", minute(5), minute(25), Sample::Empty);
+    check(
+        &["eu", "apac"],
+        gap,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:49:52  1 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-05 09:49:54  2 apac       Gating → Flipping          every gate is open
+        05-05 09:49:55  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:50:14  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 10:20:14  1 eu         Completed → Finished       the schedule is complete
+        05-05 10:20:14  2 apac       Soaking → Completed        soaked for 30m: every check passes
+        05-05 10:20:14  2 apac       Completed → Finished       the schedule is complete
+    "#]],
+    );
+}
+
+#[test]
+fn doubtful_answers_hold_the_soak() {
+    let doubt = |w: &mut World| {
+        for (at, sample) in [Sample::NotANumber, Sample::Several, Sample::Partial, Sample::Stale, Sample::OffTarget]
+            .into_iter()
+            .enumerate()
+        {
+            let from = 5 + 5 * at as i64;
+            w.metrics.say("eu", minute(from), minute(from + 5), sample);
+        }
+    };
+    check(
+        &["eu"],
+        doubt,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:54:52  1 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-05 09:54:52  1 eu         Completed → Finished       the schedule is complete
+    "#]],
+    );
+}
+
+#[test]
+fn a_breach_before_the_flip_keeps_the_gate_closed() {
+    let bad = |w: &mut World| w.metrics.say("eu", start(), minute(30), Sample::Bad);
+    check(
+        &["eu"],
+        bad,
+        &expect![[r#"
+        05-05 09:30:03  1 eu         Gating → Flipping          every gate is open
+        05-05 09:30:04  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:30:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 10:00:23  1 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-05 10:00:23  1 eu         Completed → Finished       the schedule is complete
+    "#]],
+    );
+}
+
+#[test]
+fn a_pause_in_mid_flip_seals() {
+    let pause = |w: &mut World| {
+        w.faults.raises.push((start(), Fate::Late(300)));
+        w.plan(second(3), Act::Pause(None));
+        w.plan(minute(20), Act::Resume);
+    };
+    let world = check(
+        &["eu"],
+        pause,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:04  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+        05-05 09:20:01  1 eu         Gating → Flipping          every gate is open
+        05-05 09:20:02  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:20:21  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:50:21  1 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-05 09:50:21  1 eu         Completed → Finished       the schedule is complete
+    "#]],
+    );
+    expect!["Sealed Raised"].assert_eq(&kinds(&world));
+}
+
+#[test]
+fn an_order_to_pause_at_the_very_moment_of_the_flip_wins() {
+    let pause = |w: &mut World| {
+        w.metrics.say("eu", start(), minute(5), Sample::Bad);
+        w.plan(second(300), Act::Pause(None));
+    };
+    check(
+        &["eu"],
+        pause,
+        &expect![[r#"
+        1 eu is Gating and waits: Pause: paused by Intervention order-1: Pause by a person
+    "#]],
+    );
+}
+
+#[test]
+fn disabled_by_hand_is_a_rollback_by_a_person() {
+    check(
+        &["eu", "apac"],
+        |w| w.plan(minute(10), Act::Set("eu", 0, Hand::Disabled)),
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:10:22  1 eu         Soaking → RollingBack      ConfigMap conduit/flags-eu key FLAG was set to "false" by field manager kubectl-edit at 2025-05-05 09:10:00 UTC: that is a rollback by a person [kubectl-edit]
+        05-05 09:10:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+    "#]],
+    );
+}
+
+#[test]
+fn a_third_value_holds_until_it_is_put_right() {
+    let hand = |w: &mut World| {
+        w.plan(minute(10), Act::Set("eu", 0, Hand::Third));
+        w.plan(minute(50), Act::Set("eu", 0, Hand::Enabled));
+        w.plan(minute(70), Act::Rollback(None));
+    };
+    check(
+        &["eu", "apac"],
+        hand,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 10:10:00  1 eu         Soaking → RollingBack      Rollback by a person [Intervention order-1]
+        05-05 10:10:20  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+    "#]],
+    );
+}
+
+#[test]
+fn an_undo_after_a_rollback_is_named_and_left_alone() {
+    let undo = |w: &mut World| {
+        w.plan(minute(10), Act::Rollback(None));
+        w.plan(minute(20), Act::Undo("eu", 0));
+    };
+    let live_in = World::new(&schedule(&["eu"]), vec![variable("eu")], start(), 1);
+    let world = live(
+        live_in,
+        undo,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:10:00  1 eu         Soaking → RollingBack      Rollback by a person [Intervention order-1]
+        05-05 09:10:20  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        1 eu is RolledBack and held: Drifted: Deployment conduit/app-eu container main variable FLAG was set to "true" by field manager kubectl-rollout at 2025-05-05 09:20:00 UTC after the rollback; it is left alone
+    "#]],
+    );
+    expect![[r#"eu="true""#]].assert_eq(&values(&world));
+}
+
+#[test]
+fn a_target_made_anew_is_not_taken_for_the_old_one() {
+    let replace = |w: &mut World| {
+        w.plan(minute(10), Act::Remove("eu", 0));
+        w.plan(minute(11), Act::Create("eu", 0, Hand::Enabled));
+        w.metrics.curve("eu").regression = Some(TimeDelta::minutes(15));
+    };
+    check(
+        &["eu", "apac"],
+        replace,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:16:22  1 eu         Soaking → RollingBack      errors: 1.057 is above max 0.05 over 5m, for 1m
+        1 eu is RollingBack and held: TargetReplaced: ConfigMap conduit/flags-eu key FLAG was deleted and made anew at "true"; it is not the one that was armed and is not written. Set it to "false" by hand
+    "#]],
+    );
+}
+
+#[test]
+fn a_schedule_made_anew_does_not_raise_what_was_rolled_back() {
+    let again = |w: &mut World| {
+        w.plan(minute(10), Act::Rollback(None));
+        w.plan(minute(20), Act::Delete(OnDelete::Keep));
+        w.plan(minute(21), Act::Recreate);
+        w.plan(minute(60), Act::Retry);
+    };
+    check(
+        &["eu"],
+        again,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:10:00  1 eu         Soaking → RollingBack      Rollback by a person [Intervention order-1]
+        05-05 09:10:20  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        05-05 10:00:00  1 eu         Gating → Skipped           a Retry opened the next epoch
+        05-05 10:00:01  1 eu #2      Gating → Flipping          every gate is open; epoch opened by Intervention order-2
+        05-05 10:00:02  1 eu #2      Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 10:00:21  1 eu #2      Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 10:30:21  1 eu #2      Soaking → Completed        soaked for 30m: every check passes
+        05-05 10:30:21  1 eu #2      Completed → Finished       the schedule is complete
+    "#]],
+    );
+}
+
+#[test]
+fn a_retry_opens_the_next_epoch() {
+    let retry = |w: &mut World| {
+        w.metrics.say("canary", minute(10), minute(20), Sample::Bad);
+        w.plan(minute(60), Act::Retry);
+    };
+    check(
+        &["canary", "eu"],
+        retry,
+        &expect![[r#"
+        05-05 09:00:02  1 canary     Gating → Flipping          every gate is open
+        05-05 09:00:03  1 canary     Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 canary     Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:11:22  1 canary     Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
+        05-05 09:11:42  1 canary     RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-canary are back on the old value
+        05-05 10:00:01  1 canary #2  Gating → Flipping          every gate is open; epoch opened by Intervention order-1
+        05-05 10:00:02  1 canary #2  Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 10:00:21  1 canary #2  Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 10:30:21  1 canary #2  Soaking → Completed        soaked for 30m: every check passes
+        05-05 10:30:23  2 eu         Gating → Flipping          every gate is open
+        05-05 10:30:24  2 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 10:30:43  2 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 11:00:43  1 canary #2  Completed → Finished       the schedule is complete
+        05-05 11:00:43  2 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-05 11:00:43  2 eu         Completed → Finished       the schedule is complete
+    "#]],
+    );
+}
+
+#[test]
+fn observe_says_and_never_writes() {
+    let observe = |w: &mut World| {
+        w.act(&Act::Mode(Mode::Observe));
+        w.plan(minute(10), Act::Set("eu", 0, Hand::Enabled));
+        w.metrics.say("eu", minute(30), minute(40), Sample::Bad);
+        w.plan(minute(60), Act::Set("eu", 0, Hand::Disabled));
+    };
+    let world = check(
+        &["eu"],
+        observe,
+        &expect![[r#"
+        05-05 09:10:03  1 eu         Gating → Verifying         others raised the flag; mode is Observe, so it is only watched [others]
+        05-05 09:10:04  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 10:00:00  1 eu         Soaking → RollingBack      ConfigMap conduit/flags-eu key FLAG was set to "false" by field manager kubectl-edit at 2025-05-05 10:00:00 UTC: that is a rollback by a person [kubectl-edit]
+        05-05 10:00:00  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+    "#]],
+    );
+    assert!(world.trace.iter().all(|t| matches!(t, Trace::Stored { .. })));
+}
+
+#[test]
+fn deleted_in_mid_soak_the_flag_stays() {
+    let world = check(
+        &["eu", "apac"],
+        |w| w.plan(minute(10), Act::Delete(OnDelete::Keep)),
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:10:00  1 eu         Soaking → Finished         the schedule was deleted, and its onDelete is Keep: the flag stays as it is
+    "#]],
+    );
+    expect![[r#"eu="true" apac="false""#]].assert_eq(&values(&world));
+    assert!(world.store.now.schedule.is_none());
+}
+
+#[test]
+fn deleted_in_mid_soak_the_flag_goes_back() {
+    let world = check(
+        &["eu", "apac"],
+        |w| w.plan(minute(10), Act::Delete(OnDelete::Rollback)),
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:10:00  1 eu         Soaking → RollingBack      the schedule was deleted, and its onDelete is Rollback
+        05-05 09:10:20  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+    "#]],
+    );
+    expect![[r#"eu="false" apac="false""#]].assert_eq(&values(&world));
+    assert!(world.store.now.schedule.is_none());
+}
+
+#[test]
+fn an_invalid_spec_stops_advance_and_not_the_rollback() {
+    let spoil = |w: &mut World| {
+        w.plan(minute(5), Act::Spoil);
+        w.metrics.curve("eu").regression = Some(TimeDelta::minutes(10));
+        w.plan(minute(40), Act::Mend);
+    };
+    check(
+        &["eu", "apac"],
+        spoil,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:11:22  1 eu         Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
+        05-05 09:11:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+    "#]],
+    );
+}
+
+#[test]
+fn an_unreadable_spec_stops_advance_and_not_the_rollback() {
+    let garble = |w: &mut World| {
+        w.plan(minute(5), Act::Garble);
+        w.metrics.curve("eu").regression = Some(TimeDelta::minutes(10));
+    };
+    check(
+        &["eu", "apac"],
+        garble,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:11:22  1 eu         Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
+        05-05 09:11:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+    "#]],
+    );
+}
+
+#[test]
+fn a_changed_soak_is_for_the_next_environment() {
+    let edit = |w: &mut World| w.plan(minute(10), Act::Soak(Duration::seconds(3_600)));
+    check(
+        &["eu", "apac"],
+        edit,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:30:22  1 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-05 09:30:24  2 apac       Gating → Flipping          every gate is open
+        05-05 09:30:25  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:30:44  2 apac       Verifying → Soaking        the rollout is complete; soaks for 1h
+        05-05 10:30:44  1 eu         Completed → Finished       the schedule is complete
+        05-05 10:30:44  2 apac       Soaking → Completed        soaked for 1h: every check passes
+        05-05 10:30:44  2 apac       Completed → Finished       the schedule is complete
+    "#]],
+    );
+}
+
+#[test]
+fn pods_that_crash_on_the_new_value_roll_back_before_any_soak() {
+    let crash = |w: &mut World| w.cluster.workloads.values_mut().for_each(|w| w.crashes = true);
+    check(
+        &["eu"],
+        crash,
+        &expect![[r#"
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → RollingBack    rollout: Deployment conduit/app-eu: pod-new: CrashLoopBackOff
+            05-05 09:00:43  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        "#]],
+    );
+}
+
+#[test]
+fn a_rollout_that_makes_no_progress_rolls_back() {
+    let slow = |w: &mut World| w.cluster.workloads.values_mut().for_each(|w| w.latency = TimeDelta::hours(2));
+    check(
+        &["eu"],
+        slow,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:10:03  1 eu         Verifying → RollingBack    rollout: Deployment conduit/app-eu made no progress within its progressDeadlineSeconds
+        05-05 11:10:04  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+    "#]],
+    );
+}
+
+#[test]
+fn a_flip_that_arrives_in_part_is_sealed_and_sent_again() {
+    let part = |w: &mut World| {
+        w.faults.raises.extend([(start(), Fate::Sound), (start(), Fate::Late(120)), (start(), Fate::Lost)]);
+    };
+    let world = World::new(&schedule(&["eu"]), vec![many("eu")], start(), 1);
+    live(
+        world,
+        part,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:06  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:25  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:30:25  1 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-05 09:30:25  1 eu         Completed → Finished       the schedule is complete
+    "#]],
+    );
+}
+
+#[test]
+fn a_flip_that_never_arrives_is_named() {
+    let refused = |w: &mut World| w.faults.raises.extend(vec![(start(), Fate::Lost); 6]);
+    check(
+        &["eu"],
+        refused,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:04  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+        05-05 09:00:05  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:07  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+        05-05 09:00:08  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:10  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+        05-05 09:00:11  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:13  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+        05-05 09:00:14  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:16  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+        05-05 09:00:17  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:19  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+        05-05 09:00:20  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:21  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:40  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:30:40  1 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-05 09:30:40  1 eu         Completed → Finished       the schedule is complete
+    "#]],
+    );
+}
+
+#[test]
+fn an_environment_taken_out_of_the_plan_does_not_stop_the_others() {
+    let strike = |w: &mut World| {
+        w.metrics.say("eu", start(), minute(600), Sample::Bad);
+        w.plan(minute(10), Act::Strike("eu"));
+    };
+    check(
+        &["eu", "apac"],
+        strike,
+        &expect![[r#"
+        05-05 09:10:01  2 apac       Gating → Flipping          every gate is open
+        05-05 09:10:02  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:10:21  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:40:21  2 apac       Soaking → Completed        soaked for 30m: every check passes
+        05-05 09:40:21  2 apac       Completed → Finished       the schedule is complete
+        1 eu is Gating and waits: Spec: 1 eu eu is no longer part of the schedule
+    "#]],
+    );
+}
+
+#[test]
+fn the_owner_of_an_environment_stops_what_comes_into_it() {
+    let suspend = |w: &mut World| {
+        w.act(&Act::SuspendEnvironment("apac", true));
+        w.plan(minute(60), Act::SuspendEnvironment("apac", false));
+    };
+    check(
+        &["eu", "apac"],
+        suspend,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:30:22  1 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-05 10:00:00  2 apac       Gating → Flipping          every gate is open
+        05-05 10:00:01  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 10:00:20  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 10:30:20  1 eu         Completed → Finished       the schedule is complete
+        05-05 10:30:20  2 apac       Soaking → Completed        soaked for 30m: every check passes
+        05-05 10:30:20  2 apac       Completed → Finished       the schedule is complete
+    "#]],
+    );
+}
+
+#[test]
+fn an_environment_that_vanishes_in_mid_soak_goes_on_being_watched() {
+    let vanish = |w: &mut World| {
+        w.plan(minute(5), Act::Vanish("eu", true));
+        w.metrics.curve("eu").regression = Some(TimeDelta::minutes(10));
+    };
+    check(
+        &["eu", "apac"],
+        vanish,
+        &expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:11:22  1 eu         Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
+        05-05 09:11:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+    "#]],
+    );
+}
