@@ -9,6 +9,8 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "the tests wait for real processes by the real clock")]
 
+mod architecture;
+mod crds;
 mod fixture;
 mod generated;
 mod journey;
@@ -16,3 +18,4 @@ mod kill;
 mod proxy;
 mod smoke;
 mod stage;
+mod validate;
