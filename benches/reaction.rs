@@ -20,7 +20,7 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
-use fixture::{Answer, Cluster, FLAG, FakePrometheus, eventually_within};
+use fixture::{Answer, FLAG, FakePrometheus, eventually_within};
 use hoist::api::RunState;
 use hoist::engine::StampKind;
 use hoist::engine::laws::Trace;
@@ -139,6 +139,4 @@ fn report(reactions: &mut [Duration], bare: &mut [Duration]) {
     }
     let ratio = |q: f64| quantile(reactions, q) / quantile(bare, q);
     println!("{:<44} {:>6} {:>10.2} {:>10.2}", "ratio", "", ratio(0.5), ratio(0.99));
-    let version = Cluster::shared().var("APISERVER_URL");
-    println!("\nAPI server {version}, two hops over the bench's own proxy for both");
 }
