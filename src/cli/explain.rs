@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
             let explanation = gather(&client, &namespace, &name).await?;
             match args.output {
                 Output::Json => {
-                    anstream::println!("{:#}", serde_json::to_value(&explanation).map_err(|e| e.to_string())?)
+                    anstream::println!("{:#}", serde_json::to_value(&explanation).map_err(|e| e.to_string())?);
                 }
                 Output::Text => anstream::print!("{}", told(&explanation)),
             }

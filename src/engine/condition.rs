@@ -4,6 +4,7 @@ use crate::api::{
     Condition, ConditionStatus, EnvironmentProgress, Gate, MigrationScheduleStatus, PauseStatus, RunState, Time,
 };
 
+use super::plan::Plan;
 use super::state::{Run, State, clip};
 use super::view::View;
 
@@ -45,7 +46,7 @@ pub(super) fn report(view: &View, state: &State, pauses: &[PauseStatus], now: Ti
     let moving = moving(state);
     let ready = match &stalled {
         Some(said) => Said::new(ConditionStatus::False, said.reason, said.message.clone()),
-        None => ready(view, state, &moving, completed, &summary),
+        None => ready(view, state, moving.as_ref(), completed, &summary),
     };
     let done = if completed {
         Said::new(ConditionStatus::True, "Completed", "every environment is complete")
@@ -58,12 +59,12 @@ pub(super) fn report(view: &View, state: &State, pauses: &[PauseStatus], now: Ti
         ("Ready", ready),
         ("Completed", done),
     ] {
-        summary.conditions.push(condition(view, type_, said, now));
+        summary.conditions.push(condition(view, type_, &said, now));
     }
     summary
 }
 
-fn condition(view: &View, type_: &str, said: Said, now: Time) -> Condition {
+fn condition(view: &View, type_: &str, said: &Said, now: Time) -> Condition {
     let before = view.status.conditions.iter().find(|c| c.type_ == type_ && c.status == said.status);
     Condition {
         type_: type_.to_owned(),
@@ -91,7 +92,7 @@ fn progress(view: &View, state: &State) -> Vec<EnvironmentProgress> {
         own.max_by_key(|r| r.spec.epoch)
     };
     let mut all = Vec::new();
-    for (phase, environment) in view.plan.iter().flat_map(|p| p.steps()) {
+    for (phase, environment) in view.plan.iter().flat_map(Plan::steps) {
         let key = &environment.key;
         all.push(latest(&phase.name, key.clone()).map_or_else(
             || {
@@ -172,7 +173,7 @@ fn moving(state: &State) -> Option<Said> {
 fn ready(
     view: &View,
     state: &State,
-    moving: &Option<Said>,
+    moving: Option<&Said>,
     completed: bool,
     summary: &MigrationScheduleStatus,
 ) -> Said {

@@ -180,7 +180,7 @@ impl Pass<'_> {
             Some(message) => self.give_up(run, &message, standings),
             None if standings.contains(&Standing::Up) => {}
             None => {
-                self.give_up(run, "the flip did not arrive; its targets are sealed against a late write", standings)
+                self.give_up(run, "the flip did not arrive; its targets are sealed against a late write", standings);
             }
         }
     }

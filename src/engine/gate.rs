@@ -3,7 +3,7 @@
 use crate::analysis::{CheckLedger, Judged, Outcome, judge};
 use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Mode, PauseStatus, RunState, Time};
 
-use super::plan::FlipPlan;
+use super::plan::{FlipPlan, Plan};
 use super::probe::{FoundWorkload, Observations, WorkloadKey, WorkloadReading};
 use super::state::{Run, State};
 use super::target::{FoundTarget, StampKind, TargetPlan, TargetReading};
@@ -114,7 +114,7 @@ fn people(view: &View, pauses: &[PauseStatus], run: &Run, gates: &mut Gates) {
 }
 
 fn predecessors(view: &View, state: &State, run: &Run, gates: &mut Gates) {
-    let steps: Vec<_> = view.plan.iter().flat_map(|p| p.steps()).map(|(p, e)| (p.name.as_str(), &e.key)).collect();
+    let steps: Vec<_> = view.plan.iter().flat_map(Plan::steps).map(|(p, e)| (p.name.as_str(), &e.key)).collect();
     let place = |r: &Run| steps.iter().position(|(p, e)| *p == r.spec.phase && **e == r.spec.environment);
     let own = place(run);
     for other in others(state, run) {

@@ -33,15 +33,14 @@ pub(super) struct Orders {
 pub(super) fn orders(view: &View, state: &State, now: Time) -> Orders {
     let mut orders = Orders { pauses: view.pauses().to_vec(), ..Orders::default() };
     for order in &view.orders {
-        let result = if order.spec.schedule.uid != view.uid {
-            Err(format!("it names uid {}, which is not this schedule's", order.spec.schedule.uid))
-        } else {
-            match order.spec.action {
-                Action::Pause => orders.pause(order),
-                Action::Resume => orders.resume(order),
-                Action::Rollback => orders.rollback(view, state, order),
-                Action::Retry => orders.retry(view, state, order, now),
+        let result = match order.spec.action {
+            _ if order.spec.schedule.uid != view.uid => {
+                Err(format!("it names uid {}, which is not this schedule's", order.spec.schedule.uid))
             }
+            Action::Pause => orders.pause(order),
+            Action::Resume => orders.resume(order),
+            Action::Rollback => orders.rollback(view, state, order),
+            Action::Retry => orders.retry(view, state, order, now),
         };
         let (outcome, message) = match result {
             Ok(message) => (OrderOutcome::Applied, message),

@@ -157,10 +157,10 @@ impl Pass<'_> {
             let (place, enabled) = (&target.place, &target.values.enabled);
             match standing {
                 Some(Standing::UpByOthers(by)) => {
-                    drift = Some(format!("{place} was set to {enabled} by {by} after the rollback; it is left alone"))
+                    drift = Some(format!("{place} was set to {enabled} by {by} after the rollback; it is left alone"));
                 }
                 Some(Standing::Up) => {
-                    drift = Some(format!("{place} is {enabled} again after the rollback; it is left alone"))
+                    drift = Some(format!("{place} is {enabled} again after the rollback; it is left alone"));
                 }
                 Some(Standing::Third(value, by)) => {
                     drift = Some(format!("{place} was set to {value} by {by} after the rollback; it is left alone"));

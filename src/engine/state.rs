@@ -96,9 +96,12 @@ impl Stage {
         match self {
             Self::Gating | Self::Skipped => None,
             Self::Finished(flip) => flip.as_ref(),
-            Self::Flipping(f) | Self::Verifying(f) => Some(f),
-            Self::Soaking(f, _) | Self::Completed(f, _) => Some(f),
-            Self::RollingBack(f, _) | Self::RolledBack(f, _) => Some(f),
+            Self::Flipping(f)
+            | Self::Verifying(f)
+            | Self::Soaking(f, _)
+            | Self::Completed(f, _)
+            | Self::RollingBack(f, _)
+            | Self::RolledBack(f, _) => Some(f),
         }
     }
 
@@ -181,7 +184,7 @@ impl Run {
         let mut run = Self::open("", object.spec.clone(), created.unwrap_or_default());
         run.name.clone_from(&name);
         run.namespace = object.metadata.namespace.clone().unwrap_or_default();
-        run.version = object.metadata.resource_version.clone();
+        run.version.clone_from(&object.metadata.resource_version);
         if let Some(status) = &object.status {
             run.stage =
                 stage(status).ok_or_else(|| format!("run {name} is {} but lacks what that needs", status.state))?;

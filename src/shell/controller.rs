@@ -97,7 +97,7 @@ async fn one_pass(passes: Arc<Passes>, object: Arc<Scheduled>, world: Arc<World>
     let uid = object.uid().unwrap_or_default();
     let result = reconcile(&world, &object).await;
     let class = result.as_ref().map(drop).map_err(Error::class);
-    world.telemetry.pass(&class, begun.elapsed());
+    world.telemetry.pass(class, begun.elapsed());
     count(&world);
     let mut failures = passes.0.lock().unwrap_or_else(PoisonError::into_inner);
     match (result, class) {

@@ -89,7 +89,7 @@ impl Telemetry {
     }
 
     /// Counts a pass.
-    pub fn pass(&self, result: &Result<(), Class>, took: Duration) {
+    pub fn pass(&self, result: Result<(), Class>, took: Duration) {
         let word = match result {
             Ok(()) => "done",
             Err(Class::Transient) => "transient",

@@ -30,7 +30,10 @@ pub(super) struct Login {
 
 /// Logins by environment and source.
 #[derive(Default)]
-pub(super) struct Logins(Mutex<BTreeMap<(EnvironmentKey, String), (Instant, Arc<Login>)>>);
+pub(super) struct Logins(Mutex<Kept>);
+
+/// Logins by environment and source, with when they were made.
+type Kept = BTreeMap<(EnvironmentKey, String), (Instant, Arc<Login>)>;
 
 impl Logins {
     /// A login for a source, made anew where the last one is too old.
@@ -55,7 +58,7 @@ impl Logins {
         Ok(login)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(EnvironmentKey, String), (Instant, Arc<Login>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
