@@ -50,6 +50,7 @@ impl Error {
             Self::Stale { .. } => Class::Conflict,
             Self::Kubernetes { source, .. } => match status_code(source) {
                 Some(404 | 409 | 410) => Class::Conflict,
+                Some(422) if names_another_object(source) => Class::Conflict,
                 Some(400 | 403 | 413 | 422) => Class::Invalid,
                 _ => Class::Transient,
             },
@@ -70,6 +71,13 @@ fn status_code(error: &kube::Error) -> Option<u16> {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
     }
+}
+
+/// Whether a write was refused because the object was made anew: its uid is not the one that was sent.
+fn names_another_object(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let mut causes = status.details.iter().flat_map(|d| &d.causes);
+    causes.any(|c| c.field == "metadata.uid")
 }
 
 /// How long an ordinary call may take.

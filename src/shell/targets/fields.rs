@@ -24,6 +24,8 @@ pub(super) fn value_path(place: &TargetPlace) -> Vec<String> {
             keyed(place.container.as_deref().unwrap_or_default()),
             "f:env".to_owned(),
             keyed(&place.key),
+            // Whoever loses the value to another manager goes on owning the entry and its name.
+            "f:value".to_owned(),
         ],
     }
 }
@@ -36,27 +38,13 @@ fn owns(entry: &ManagedFieldsEntry, path: &[String]) -> bool {
     at.is_some()
 }
 
-/// The managers of a path, the latest first.
+/// The managers of a path, the latest first. Nobody owns what is not there: a removal leaves no trace of who did it.
 pub(super) fn owners(fields: &[ManagedFieldsEntry], path: &[String]) -> Vec<Owner> {
-    sorted(fields.iter().filter(|e| owns(e, path)))
-}
-
-/// Whoever wrote to the object last, leaving Hoist and status updates out: the best guess for who removed something.
-pub(super) fn last_writer(fields: &[ManagedFieldsEntry]) -> Option<Owner> {
-    let others = fields.iter().filter(|e| {
-        e.subresource.as_deref().unwrap_or_default().is_empty()
-            && !e.manager.as_deref().unwrap_or_default().starts_with("hoist/")
-    });
-    sorted(others).into_iter().next()
-}
-
-fn sorted<'a>(entries: impl Iterator<Item = &'a ManagedFieldsEntry>) -> Vec<Owner> {
-    let mut owners: Vec<Owner> = entries
-        .map(|e| Owner {
-            manager: e.manager.clone().unwrap_or_default(),
-            at: e.time.as_ref().and_then(|t| Time::from_timestamp(t.0.as_second(), 0)),
-        })
-        .collect();
+    let owner = |e: &ManagedFieldsEntry| Owner {
+        manager: e.manager.clone().unwrap_or_default(),
+        at: e.time.as_ref().and_then(|t| Time::from_timestamp(t.0.as_second(), 0)),
+    };
+    let mut owners: Vec<Owner> = fields.iter().filter(|e| owns(e, path)).map(owner).collect();
     owners.sort_by_key(|o| std::cmp::Reverse(o.at));
     owners
 }

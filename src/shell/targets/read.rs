@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::api::{FlagValue, OPT_IN_LABEL, OPT_IN_VALUE, PlaceKind, TargetPlace};
 use crate::engine::{FoundTarget, Stamp, StampKind, TargetReading};
 
-use super::fields::{annotation_path, last_writer, owners, value_path};
+use super::fields::{annotation_path, owners, value_path};
 use super::{Targets, stamp_annotation, value_manager};
 use crate::shell::error::{CALL, Error, found, within};
 
@@ -34,7 +34,7 @@ fn reading(object: &DynamicObject, place: &TargetPlace, flag: &str) -> FoundTarg
         uid: metadata.uid.clone().unwrap_or_default(),
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
         deleting: metadata.deletion_timestamp.is_some(),
-        owner: owning.iter().find(|o| o.manager != manager).or(owning.first()).cloned().or_else(|| last_writer(fields)),
+        owner: owning.iter().find(|o| o.manager != manager).or(owning.first()).cloned(),
         // A seal leaves the value to whoever owns it.
         stamp_counts: stamp_owned && (value_owned || sealed),
         stamp,

@@ -9,7 +9,7 @@ use crate::api::{ArmedTarget, FlagValue, PlaceKind, TargetPlace};
 use crate::engine::{Lower, Raise, Restart, Seal, Stamp};
 
 use super::{Targets, resource, restart_annotation, restart_manager, stamp_annotation, value_manager};
-use crate::shell::error::{CALL, Error, RETREAT_CALL, within};
+use crate::shell::error::{CALL, Class, Error, RETREAT_CALL, within};
 
 impl Targets {
     /// Raises a flag: value and stamp in one request, only on the object and the version that were read.
@@ -29,7 +29,13 @@ impl Targets {
     pub async fn lower(&self, lower: &Lower) -> Result<(), Error> {
         let value = &lower.target.values.disabled;
         let write = Write { target: &lower.target, value, stamp: &lower.stamp, version: None, force: true };
-        self.write("lower a flag", RETREAT_CALL, &write).await
+        match self.write("lower a flag", RETREAT_CALL, &write).await {
+            // Somebody made the variable a reference, which an apply cannot take away.
+            Err(error) if error.class() == Class::Invalid && lower.target.place.kind == PlaceKind::WorkloadEnv => {
+                self.write_over_reference("lower a flag", &write).await
+            }
+            result => result,
+        }
     }
 
     /// Writes a stamp without touching the value. A merge patch: an apply of the stamp alone would delete the value.
@@ -64,6 +70,17 @@ impl Targets {
         });
         let params = PatchParams::apply(&restart_manager(&restart.flag)).force();
         within("restart a workload", deadline, api.patch(&place.name, &params, &Patch::Apply(&body))).await.map(drop)
+    }
+
+    async fn write_over_reference(&self, what: &'static str, write: &Write<'_>) -> Result<(), Error> {
+        let place = &write.target.place;
+        let params = PatchParams { field_manager: Some(value_manager(&write.target.flag)), ..PatchParams::default() };
+        let entry = json!({ "name": place.key, "value": write.value.text(), "valueFrom": null });
+        let metadata = metadata(write.target, write.stamp, write.version);
+        let body = json!({ "metadata": metadata, "spec": write.env(&entry) });
+        within(what, RETREAT_CALL, self.api(place).patch(&place.name, &params, &Patch::Strategic(&body)))
+            .await
+            .map(drop)
     }
 
     async fn write(&self, what: &'static str, deadline: Duration, write: &Write<'_>) -> Result<(), Error> {
