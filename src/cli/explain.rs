@@ -7,8 +7,11 @@ use kube::{Client, ResourceExt};
 use serde::Serialize;
 
 use super::{Connection, Output, named, online};
+use crate::analysis::{CheckLedger, Outcome, judge};
 use crate::api::{ConditionStatus, MigrationRun, MigrationSchedule, RunState, Time};
+use crate::engine::{Measure, Question};
 use crate::shell::error::{CALL, within};
+use crate::shell::prometheus::Prometheus;
 
 /// Arguments of `hoist explain`.
 #[derive(Debug, clap::Args)]
@@ -50,6 +53,8 @@ struct Environment {
     waits: Vec<String>,
     /// What was seen of the checks that do not pass.
     checks: Vec<String>,
+    /// What the checks say this moment, asked by this command itself.
+    evidence: Vec<String>,
     /// How it came here.
     history: Vec<String>,
 }
@@ -80,7 +85,68 @@ async fn gather(client: &Client, namespace: &str, name: &str) -> Result<Explanat
     let runs = within("list runs", CALL, runs.list(&ListParams::default())).await.map_err(|e| e.to_string())?;
     let uid = schedule.uid().unwrap_or_default();
     let own: Vec<MigrationRun> = runs.items.into_iter().filter(|r| r.spec.schedule.uid == uid).collect();
-    Ok(explain(&schedule, &own))
+    let mut explanation = explain(&schedule, &own);
+    let prometheus = Prometheus::new(client.clone());
+    for run in &own {
+        let key = run.spec.environment.to_string();
+        let of = explanation.environments.iter_mut();
+        if let Some(e) =
+            of.into_iter().find(|e| e.phase == run.spec.phase && e.environment == key && e.epoch == run.spec.epoch)
+        {
+            e.evidence = evidence(&prometheus, run).await;
+        }
+    }
+    Ok(explanation)
+}
+
+/// Asks the checks of a raised environment, as the controller would now.
+async fn evidence(prometheus: &Prometheus, run: &MigrationRun) -> Vec<String> {
+    let status = run.status.as_ref().filter(|s| matches!(s.state, RunState::Soaking | RunState::Completed));
+    let Some((armed, rolled_out)) = status.and_then(|s| Some((s.armed.as_ref()?, s.rolled_out?))) else {
+        return Vec::new();
+    };
+    let now = crate::shell::clock::now();
+    let mut lines = Vec::new();
+    for check in &armed.checks {
+        let ledger = CheckLedger::new(check, &armed.prometheus, rolled_out);
+        if now < ledger.next() {
+            lines.push(format!(
+                "{} is first asked at {}: nothing from before the flip is looked at",
+                check.name,
+                clock(ledger.next())
+            ));
+            continue;
+        }
+        let measure = Measure {
+            run: run.name_any(),
+            check: check.name.clone(),
+            environment: run.spec.environment.clone(),
+            prometheus: armed.prometheus.clone(),
+            questions: vec![Question::new(check, ledger.window_at(now), now)],
+        };
+        let measured = prometheus.measure(&measure).await;
+        lines.push(match (measured.answers.first(), measured.failed) {
+            (Some(answers), _) => {
+                let judged = judge(&check.threshold, answers, CheckLedger::max_age(armed.prometheus.scrape_interval));
+                format!("{} {}: {}", check.name, word(judged.outcome), judged.sentence)
+            }
+            (None, failed) => format!(
+                "{} could not be asked from here: {}",
+                check.name,
+                failed.map(|(_, why)| why).unwrap_or_default()
+            ),
+        });
+    }
+    lines
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "passes",
+        Outcome::Breach => "breaches",
+        Outcome::Inconclusive(_) => "is inconclusive",
+        Outcome::Error(_) => "has no usable answer",
+    }
 }
 
 fn explain(schedule: &MigrationSchedule, runs: &[MigrationRun]) -> Explanation {
@@ -112,6 +178,7 @@ fn explain(schedule: &MigrationSchedule, runs: &[MigrationRun]) -> Explanation {
                         .collect()
                 })
                 .unwrap_or_default(),
+            evidence: Vec::new(),
             history: of
                 .map(|s| {
                     s.transitions
@@ -201,6 +268,9 @@ fn told(explanation: &Explanation) -> String {
         }
         for line in &e.checks {
             let _ = writeln!(text, "    check {line}");
+        }
+        for line in &e.evidence {
+            let _ = writeln!(text, "    now, {line}");
         }
         let kept = if over { 1 } else { 5 };
         for line in e.history.iter().skip(e.history.len().saturating_sub(kept)) {

@@ -70,7 +70,8 @@ pub struct Question {
 }
 
 impl Question {
-    fn new(check: &Check, window: Option<Duration>, from: Time) -> Self {
+    /// What a check asks about one moment, with this window.
+    pub fn new(check: &Check, window: Option<Duration>, from: Time) -> Self {
         let put = |q: &String| window.map_or_else(|| q.clone(), |w| with_window(q, w));
         let ratio = check.threshold.ratio.as_ref();
         let total = ratio.map(|r| put(&r.total));
