@@ -283,7 +283,7 @@ pub struct EnvironmentRef {
     pub name: String,
     /// Its namespace; empty means the schedule's own.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 63))]
+    #[schemars(length(max = 63), regex(pattern = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"))]
     pub namespace: String,
 }
 
