@@ -87,10 +87,14 @@ impl Pass<'_> {
         };
         for (index, version) in which.iter().zip(versions) {
             let Some(target) = flip.armed.targets.get(*index) else { continue };
+            let reading = self.seen.targets.get(&target.place);
+            let reads_disabled =
+                matches!(reading, Some(Ok(TargetReading::Found(f))) if f.value.as_ref() == Ok(&target.values.disabled));
             self.raises.push(Raise {
                 target: target.clone(),
                 resource_version: version.clone(),
-                force: true,
+                // A flag that is up already is joined, not taken from whoever raised it.
+                force: reads_disabled,
                 stamp: self.stamp(run, StampKind::Raised, &attempt.decision, None),
                 send_by: attempt.send_by,
             });

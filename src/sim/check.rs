@@ -44,7 +44,7 @@ impl World {
             let Some(check) = flip.armed.checks.iter().find(|c| c.name == measure.check) else { continue };
             let settled = rolled_out + check.settle.delta();
             for question in &measure.questions {
-                let back = question.window.map_or(TimeDelta::zero(), |w| w.delta());
+                let back = question.window.map_or(TimeDelta::zero(), crate::api::Duration::delta);
                 if question.from - back < settled {
                     let what = format!("{} asks at {} for {back} back", measure.check, question.from);
                     return self.breaks(6, what);
@@ -82,9 +82,9 @@ impl World {
         self.breaks(9, format!("{name} raises while the schedule is {stop}"));
     }
 
-    /// Law 5: a raise takes a field only where it read `disabled`.
-    pub(super) fn raised_over(&mut self, raise: &Raise, before: Option<crate::api::FlagValue>) {
-        if before.as_ref() != Some(&raise.target.values.disabled) {
+    /// Law 5: a raise takes a field from its owner only where it read `disabled`.
+    pub(super) fn raised_over(&mut self, raise: &Raise, before: Option<&crate::api::FlagValue>) {
+        if raise.force && before != Some(&raise.target.values.disabled) {
             self.breaks(5, format!("{} was raised over {before:?}", raise.target.place));
         }
     }

@@ -54,9 +54,9 @@ impl Store {
         old.map_or(&self.now, |(_, s)| s)
     }
 
-    fn version(&mut self) -> Option<String> {
+    fn version(&mut self) -> String {
         self.versions += 1;
-        Some(self.versions.to_string())
+        self.versions.to_string()
     }
 
     /// Remembers what is true from `at` on.
@@ -77,7 +77,7 @@ impl Store {
         object.metadata.uid = Some(uid.to_owned());
         object.metadata.generation = Some(1);
         object.metadata.creation_timestamp = Some(meta_time(at));
-        object.metadata.resource_version = self.version();
+        object.metadata.resource_version = Some(self.version());
         self.now.schedule = Some(Arc::new(object));
         self.now.unreadable = false;
         self.now.edits += 1;
@@ -86,7 +86,7 @@ impl Store {
 
     /// A person edits the schedule's spec.
     pub fn edit(&mut self, at: Time, change: impl FnOnce(&mut MigrationScheduleSpec)) {
-        let version = self.version();
+        let version = Some(self.version());
         let Some(schedule) = &mut self.now.schedule else { return };
         let object = Arc::make_mut(schedule);
         change(&mut object.spec);
@@ -104,7 +104,7 @@ impl Store {
 
     /// A person deletes the schedule; it goes once no finalizer holds it.
     pub fn delete(&mut self, at: Time) {
-        let version = self.version();
+        let version = Some(self.version());
         let Some(schedule) = &mut self.now.schedule else { return };
         let object = Arc::make_mut(schedule);
         object.metadata.deletion_timestamp.get_or_insert_with(|| meta_time(at));
@@ -129,14 +129,14 @@ impl Store {
     pub fn order(&mut self, name: &str, spec: InterventionSpec, at: Time) {
         let mut object = Intervention::new(name, spec);
         object.metadata.creation_timestamp = Some(meta_time(at));
-        object.metadata.resource_version = self.version();
+        object.metadata.resource_version = Some(self.version());
         self.now.orders.insert(name.to_owned(), Arc::new(object));
         self.keep(at);
     }
 
     /// Answers an order.
     pub fn answer(&mut self, name: &str, status: InterventionStatus, at: Time) -> Result<(), Refusal> {
-        let version = self.version();
+        let version = Some(self.version());
         let object = Arc::make_mut(self.now.orders.get_mut(name).ok_or(Refusal::Missing)?);
         object.status = Some(status);
         object.metadata.resource_version = version;
@@ -152,7 +152,7 @@ impl Store {
         let mut object = MigrationRun::new(&run.name, run.spec.clone());
         object.metadata.namespace = Some(run.namespace.clone());
         object.metadata.creation_timestamp = Some(meta_time(at));
-        object.metadata.resource_version = self.version();
+        object.metadata.resource_version = Some(self.version());
         self.now.runs.insert(run.name.clone(), Arc::new(object));
         self.keep(at);
         Ok(())
@@ -160,7 +160,7 @@ impl Store {
 
     /// Stores what a run says, if it still has the version that was read.
     pub fn replace(&mut self, name: &str, version: &str, status: MigrationRunStatus, at: Time) -> Result<(), Refusal> {
-        let next = self.version();
+        let next = Some(self.version());
         let object = self.now.runs.get_mut(name).ok_or(Refusal::Missing)?;
         if object.metadata.resource_version.as_deref() != Some(version) {
             return Err(Refusal::Conflict);
@@ -173,7 +173,7 @@ impl Store {
     }
 
     fn guarded(&mut self, uid: &str, version: &str) -> Result<&mut MigrationSchedule, Refusal> {
-        let next = self.version();
+        let next = Some(self.version());
         let schedule = self.now.schedule.as_mut().ok_or(Refusal::Missing)?;
         if schedule.metadata.uid.as_deref() != Some(uid) {
             return Err(Refusal::Replaced);

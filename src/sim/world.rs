@@ -222,7 +222,7 @@ impl World {
             Request::Raise(raise) => {
                 let before = self.cluster.value(&raise.target.place);
                 self.cluster.raise(raise, now)?;
-                self.raised_over(raise, before);
+                self.raised_over(raise, before.as_ref());
                 self.written(&raise.target.place, &raise.stamp, StampKind::Raised);
             }
             Request::Lower(lower) => {
