@@ -3,9 +3,14 @@
 //! A real control plane with simulated nodes, a real Prometheus, six environments with a simulated Conduit each, the
 //! controller, and kubectl. Two runs of schedules/demo.yaml: one to the end, one with a regression in EU.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a demo that cannot go on ends with the reason on screen")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a demo that cannot go on ends with the reason on screen"
+)]
 #![allow(clippy::disallowed_methods, reason = "the timeline shows the real clock")]
-#![allow(clippy::duplicate_mod, reason = "the demo stands on the tests' fixture")]
 
 #[path = "../it/fixture/mod.rs"]
 mod fixture;

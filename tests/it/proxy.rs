@@ -1,6 +1,8 @@
 //! A reverse proxy between one controller and the API server: it counts writes, kills the controller at one of them,
 //! and keeps the trace of what the API server took, for the laws.
 
+#![allow(dead_code, reason = "the tests and the bench each use a part")]
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

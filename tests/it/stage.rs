@@ -1,5 +1,7 @@
 //! A whole stage for one migration: environments with applications, a schedule, and a controller of its own.
 
+#![allow(dead_code, reason = "the tests and the bench each use a part")]
+
 use std::process::Stdio;
 use std::time::Duration;
 
