@@ -60,6 +60,10 @@ pub(super) fn gates(
                 }
             }
             flip_gates(view, run, flip, seen, now, &mut gates);
+            if gates.waits.iter().any(|(gate, _)| *gate == Gate::Claim) {
+                // What stands on the target is the claimant's business; nobody must be asked to undo it.
+                gates.held = None;
+            }
         }
     }
     if view.mode() == Some(Mode::Observe) && !gates.raised_by_others && gates.open() {

@@ -13,6 +13,7 @@ use kube::runtime::controller::{Action, Config as Runner, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Config, Resource, ResourceExt};
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Class, Error};
@@ -52,16 +53,17 @@ pub async fn run(
     let caches = Caches { schedules: schedules.store(), ..caches };
     let world = Arc::new(World::new(calling, caches));
     let server = tokio::spawn(http::serve(listen, Arc::clone(&world.telemetry), Arc::clone(&ready), stop.clone()));
-    let waiting = Arc::clone(&world);
+    let pass = Arc::new(Passes::default());
+    let (waiting, filling) = (Arc::clone(&world), Arc::clone(&pass));
     let filled = tokio::spawn(async move {
         fill(&waiting.caches).await;
+        // Nobody else sets it.
+        let _ = filling.filled.set(());
         ready.store(true, Ordering::Relaxed);
         tracing::info!("ready");
-        waiting
     });
     let mapped = Arc::clone(&world);
     let triggers = triggers.flat_map(move |trigger| futures::stream::iter(trigger.schedules(&mapped)));
-    let pass = Arc::new(Passes::default());
     let ending = stop.clone();
     schedules
         .with_config(Runner::default().concurrency(CONCURRENCY))
@@ -86,20 +88,25 @@ pub async fn run(
     server.await.map_err(|e| e.to_string())?
 }
 
-/// Failures in a row, by schedule.
+/// What passes share.
 #[derive(Default)]
-struct Passes(Mutex<BTreeMap<String, u32>>);
+struct Passes {
+    /// Failures in a row, by schedule.
+    failures: Mutex<BTreeMap<String, u32>>,
+    /// Set when the caches are filled.
+    filled: SetOnce<()>,
+}
 
 async fn one_pass(passes: Arc<Passes>, object: Arc<Scheduled>, world: Arc<World>) -> Result<Action, Error> {
     // Deciding on half-filled caches would see runs as missing that are there.
-    fill(&world.caches).await;
+    passes.filled.wait().await;
     let begun = clock::monotonic();
     let uid = object.uid().unwrap_or_default();
     let result = reconcile(&world, &object).await;
     let class = result.as_ref().map(drop).map_err(Error::class);
     world.telemetry.pass(class, begun.elapsed());
     count(&world);
-    let mut failures = passes.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut failures = passes.failures.lock().unwrap_or_else(PoisonError::into_inner);
     match (result, class) {
         (Ok(wake), _) => {
             failures.remove(&uid);
@@ -238,12 +245,12 @@ where
     (cache, stream)
 }
 
-/// Waits until every cache has seen the whole of its list once.
+/// Waits until every cache has seen the whole of its list once. For one caller in the process: a cache wakes only the
+/// last who waits for it. That of the schedules is waited for by the runner itself, before the first pass.
 async fn fill(caches: &Caches) {
     // An error means that the writer is gone, which happens when the process stops.
     let _ = caches.environments.wait_until_ready().await;
     let _ = caches.runs.wait_until_ready().await;
     let _ = caches.orders.wait_until_ready().await;
     let _ = caches.namespaces.wait_until_ready().await;
-    let _ = caches.schedules.wait_until_ready().await;
 }

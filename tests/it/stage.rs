@@ -55,7 +55,7 @@ impl Plan {
         self
     }
 
-    fn for_places(&self, home: &Namespace, places: &[Place]) -> Value {
+    fn for_places(&self, name: &str, home: &Namespace, places: &[Place]) -> Value {
         let mut spec = self.spec.clone();
         if spec.get("phases").is_none() {
             let phases = places.iter().enumerate().map(|(i, p)| {
@@ -64,7 +64,7 @@ impl Plan {
             });
             spec["phases"] = phases.collect();
         }
-        let metadata = json!({ "name": "repo", "namespace": home.name() });
+        let metadata = json!({ "name": name, "namespace": home.name() });
         json!({ "apiVersion": "hoist.dev/v1alpha1", "kind": "MigrationSchedule", "metadata": metadata, "spec": spec })
     }
 }
@@ -102,6 +102,11 @@ impl Stage {
     /// Environments whose flag is a key of the ConfigMap `conduit-flags`.
     pub async fn with_config_maps(names: &[&str]) -> Stage {
         Stage::build(names, FlagSource::ConfigMapKey).await
+    }
+
+    /// The same; the pods take all keys of the ConfigMap, so that one may be missing.
+    pub async fn with_whole_config_maps(names: &[&str]) -> Stage {
+        Stage::build(names, FlagSource::EnvFrom).await
     }
 
     /// Environments whose flag is a variable of the Deployment `conduit`.
@@ -151,7 +156,12 @@ impl Stage {
 
     /// Applies the schedule with kubectl.
     pub async fn apply(&self, plan: &Plan) -> Output {
-        let object = plan.for_places(&self.home, &self.places).to_string();
+        self.apply_as("repo", plan).await
+    }
+
+    /// Applies a schedule of another name.
+    pub async fn apply_as(&self, name: &str, plan: &Plan) -> Output {
+        let object = plan.for_places(name, &self.home, &self.places).to_string();
         Cluster::shared().kubectl_with_input(&["apply", "-f", "-"], &object).await
     }
 
