@@ -62,7 +62,7 @@ fn environment(pointer: &str, value: Value) -> String {
     environment.to_string()
 }
 
-fn intervention(action: &str, more: Value) -> String {
+fn intervention(action: &str, more: &Value) -> String {
     let mut spec = json!({ "schedule": { "name": "checkout", "uid": "0b1d" }, "action": action, "reason": "a test" });
     spec.as_object_mut().expect("a spec").extend(more.as_object().expect("fields").clone());
     json!({ "apiVersion": "hoist.dev/v1alpha1", "kind": "Intervention", "metadata": { "name": "order" }, "spec": spec })
@@ -100,11 +100,11 @@ async fn every_rule_refuses_with_its_sentence() {
             "exactly one of configMap and workloadEnv is needed",
         ),
         (environment("/spec/prometheus/auth", login), "exactly one of bearer and basic is needed"),
-        (intervention("Resume", json!({})), "Resume, and only Resume, names the pauses that it ends"),
-        (intervention("Pause", json!({ "pauses": ["a"] })), "Resume, and only Resume, names the pauses that it ends"),
-        (intervention("Retry", json!({})), "Retry, and only Retry, names the run whose epoch it follows"),
-        (intervention("Rollback", json!({ "run": "a" })), "Retry, and only Retry, names the run"),
-        (intervention("Retry", json!({ "run": "a", "phase": "one" })), "Resume and Retry name their objects"),
+        (intervention("Resume", &json!({})), "Resume, and only Resume, names the pauses that it ends"),
+        (intervention("Pause", &json!({ "pauses": ["a"] })), "Resume, and only Resume, names the pauses that it ends"),
+        (intervention("Retry", &json!({})), "Retry, and only Retry, names the run whose epoch it follows"),
+        (intervention("Rollback", &json!({ "run": "a" })), "Retry, and only Retry, names the run"),
+        (intervention("Retry", &json!({ "run": "a", "phase": "one" })), "Resume and Retry name their objects"),
     ];
     for (manifest, sentence) in cases {
         let said = refusal(&namespace, &manifest).await.unwrap_or_else(|| panic!("taken: {manifest}"));
@@ -113,9 +113,9 @@ async fn every_rule_refuses_with_its_sentence() {
     for manifest in [
         schedule("/spec/suspend", json!(true)),
         environment("/spec/suspend", json!(true)),
-        intervention("Pause", json!({ "phase": "one", "environment": "eu" })),
-        intervention("Resume", json!({ "pauses": ["a"] })),
-        intervention("Retry", json!({ "run": "checkout-one-eu-1" })),
+        intervention("Pause", &json!({ "phase": "one", "environment": "eu" })),
+        intervention("Resume", &json!({ "pauses": ["a"] })),
+        intervention("Retry", &json!({ "run": "checkout-one-eu-1" })),
     ] {
         assert_eq!(refusal(&namespace, &manifest).await, None, "{manifest}");
     }
@@ -200,7 +200,7 @@ async fn the_schedule_of_this_repository_is_taken_and_fresh() {
 async fn what_a_person_ordered_and_what_a_run_is_about_cannot_be_changed() {
     let cluster = install().await;
     let namespace = Namespace::fresh("immutable").await;
-    cluster.apply_yaml(namespace.name(), &intervention("Pause", json!({}))).await;
+    cluster.apply_yaml(namespace.name(), &intervention("Pause", &json!({}))).await;
     let patch = ["-n", namespace.name(), "patch", "--type=merge", "intervention", "order"];
     let output = cluster.kubectl(&[&patch[..], &["-p", r#"{"spec":{"reason":"another"}}"#]].concat()).await;
     assert!(!output.ok && output.stderr.contains("an Intervention cannot be changed"), "{}", output.stderr);

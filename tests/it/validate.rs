@@ -121,8 +121,9 @@ fn colours_are_for_terminals_only() {
 #[test]
 fn rubbish_is_refused_in_good_order() {
     let noise: Vec<u8> = (0u32..1 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let anchors: String = (1..40).map(|i| format!("a{i}: &a{i} [*a{}, *a{}]\n", i - 1, i - 1)).collect();
-    let ladder: String = (1..5_000).map(|i| format!("- &b{i} [*b{}]\n", i - 1)).collect();
+    let lines = |lines: Vec<String>| lines.join("\n");
+    let anchors = lines((1..40).map(|i| format!("a{i}: &a{i} [*a{}, *a{}]", i - 1, i - 1)).collect());
+    let ladder = lines((1..5_000).map(|i| format!("- &b{i} [*b{}]", i - 1)).collect());
     let object = "apiVersion: hoist.dev/v1alpha1\nkind: MigrationSchedule\nmetadata: { name: a }\nspec:\n";
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("noise", noise),
