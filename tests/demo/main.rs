@@ -141,7 +141,7 @@ async fn follow(last: &[&str]) -> Vec<MigrationRun> {
             println!("  {:>3} s  {place:<13}  {step:<25}  {}", begun.elapsed().as_secs(), t.reason);
         }
         let over = |name: &&str| runs.iter().any(|r| r.spec.environment.name == *name && state(r).is_over());
-        if last.iter().all(|name| over(&name)) {
+        if last.iter().all(over) {
             return runs;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
