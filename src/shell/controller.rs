@@ -102,6 +102,9 @@ async fn one_pass(passes: Arc<Passes>, object: Arc<Scheduled>, world: Arc<World>
     passes.filled.wait().await;
     let begun = clock::monotonic();
     let uid = object.uid().unwrap_or_default();
+    if let Err(error) = &object.0 {
+        tracing::warn!(schedule = %object.name_any(), error = %error.error, "a stored schedule cannot be read");
+    }
     let result = reconcile(&world, &object).await;
     let class = result.as_ref().map(drop).map_err(Error::class);
     world.telemetry.pass(class, begun.elapsed());
@@ -132,7 +135,9 @@ async fn one_pass(passes: Arc<Passes>, object: Arc<Scheduled>, world: Arc<World>
 
 fn count(world: &World) {
     let runs = world.caches.runs.state();
-    let broken = runs.iter().filter(|r| r.0.is_err()).count()
+    let orders = world.caches.orders.state();
+    let broken = orders.iter().filter(|o| o.0.is_err()).count()
+        + runs.iter().filter(|r| r.0.is_err()).count()
         + world.caches.schedules.state().iter().filter(|s| s.0.is_err()).count()
         + world.caches.environments.state().iter().filter(|e| e.0.is_err()).count();
     let states =
@@ -178,22 +183,49 @@ enum Trigger {
 
 impl Trigger {
     fn schedules(&self, world: &World) -> Vec<ObjectRef<Scheduled>> {
+        if matches!(self, Self::Order(_)) {
+            world.arrivals.send_replace(());
+        }
+        if let Some((kind, namespace, name, error)) = self.unreadable() {
+            tracing::warn!(kind, namespace, name, error, "a stored object cannot be read");
+        }
         match self {
             Self::Environment(environment) => schedules_of(world, environment),
-            Self::Run(run) => {
-                let name = run.0.as_ref().map(|r| r.spec.schedule.name.clone());
-                named(run.namespace(), name.ok())
-            }
+            Self::Run(run) => match &run.0 {
+                Ok(run) => named(run.namespace(), Some(run.spec.schedule.name.clone())),
+                Err(_) => labelled(world, run),
+            },
             Self::Order(order) => {
                 let name = order.0.as_ref().map(|o| o.spec.schedule.name.clone());
                 named(order.namespace(), name.ok())
             }
         }
     }
+
+    fn unreadable(&self) -> Option<(&'static str, String, String, String)> {
+        match self {
+            Self::Environment(environment) => broken("Environment", environment),
+            Self::Run(run) => broken("MigrationRun", run),
+            Self::Order(order) => broken("Intervention", order),
+        }
+    }
+}
+
+/// What is wrong with an object that cannot be read.
+fn broken<K: Resource>(kind: &'static str, object: &Guarded<K>) -> Option<(&'static str, String, String, String)> {
+    let error = object.0.as_ref().err()?;
+    Some((kind, object.namespace().unwrap_or_default(), object.name_any(), error.error.clone()))
 }
 
 fn named(namespace: Option<String>, name: Option<String>) -> Vec<ObjectRef<Scheduled>> {
     name.zip(namespace).map(|(name, namespace)| ObjectRef::new(&name).within(&namespace)).into_iter().collect()
+}
+
+/// The schedule of a run that cannot be read, as its label names it.
+fn labelled(world: &World, run: &Guarded<MigrationRun>) -> Vec<ObjectRef<Scheduled>> {
+    let Some(uid) = run.labels().get(super::store::SCHEDULE_LABEL) else { return Vec::new() };
+    let all = world.caches.schedules.state();
+    all.iter().filter(|s| s.uid().as_ref() == Some(uid)).map(|s| ObjectRef::from_obj(s.as_ref())).collect()
 }
 
 /// Starts the watches that fill the caches; their objects are triggers too.

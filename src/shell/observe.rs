@@ -17,8 +17,8 @@ enum Answer {
     Measured((String, String), Measured),
 }
 
-/// Asks all probes at once. After every answer `urgent` sees what is known so far; where it says so, the rest is not
-/// waited for: a slow neighbour must not delay a retreat.
+/// Asks all probes at once. After every answer `urgent` sees what is known so far; where it says so, or as soon as
+/// `disturbed` is done, the rest is not waited for: a slow neighbour must not delay a retreat.
 pub async fn observe(
     targets: &Targets,
     prometheus: &Prometheus,
@@ -26,11 +26,19 @@ pub async fn observe(
     probes: Vec<Probe>,
     flag_of: impl Fn(&TargetPlace) -> String,
     mut urgent: impl FnMut(&Observations) -> bool,
+    disturbed: impl Future<Output = ()>,
 ) -> Observations {
     let mut seen = Observations::default();
     let mut asked: FuturesUnordered<_> =
         probes.into_iter().map(|p| answer(targets, prometheus, telemetry, p, &flag_of)).collect();
-    while let Some(answer) = asked.next().await {
+    let mut disturbed = std::pin::pin!(disturbed);
+    loop {
+        let answer = tokio::select! {
+            biased;
+            answer = asked.next() => answer,
+            () = &mut disturbed => break,
+        };
+        let Some(answer) = answer else { break };
         match answer {
             Answer::Target(place, reading) => {
                 seen.targets.insert(place, reading.map_err(|e| e.to_string()));

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use super::error::{Class, Error, RETREAT_CALL};
 use super::observe::observe;
 use super::store::Fence;
-use super::view::{Subject, flags, neighbours, view};
+use super::view::{Subject, flags, neighbours, open_orders, view};
 use super::world::{Guarded, World};
 use super::{clock, events};
 use crate::api::{MigrationSchedule, RunState, Time};
@@ -35,10 +35,11 @@ pub async fn reconcile(world: &World, object: &Guarded<MigrationSchedule>) -> Re
     if idle(&told, &state) {
         return Ok(Wake::At(rest(world, &told, &state, object).await?));
     }
-    told.neighbours = neighbours(world, &told, &state, object).await?;
-    let seen = look(world, &told, &state).await;
-    let now = clock::now();
-    let decision = step(&told, &state, &seen, now);
+    let seen = look(world, object, &told, &state).await;
+    if !retreats(&told, &state, &seen, clock::now()) {
+        told.neighbours = neighbours(world, &told, &state, object).await;
+    }
+    let decision = step(&told, &state, &seen, clock::now());
     match &decision.motion {
         Motion::Advance(raises, _) if !raises.is_empty() => advance_afresh(world, object, &seen).await,
         _ => carry_out(world, object, &told, &state, decision).await,
@@ -60,8 +61,9 @@ async fn rest(world: &World, told: &View, state: &State, object: &Guarded<Migrat
     }
 }
 
-/// Asks everything; stops asking as soon as what is known demands a retreat.
-async fn look(world: &World, told: &View, state: &State) -> Observations {
+/// Asks everything; stops asking as soon as what is known demands a retreat, or a person orders something: an answer
+/// that takes its time must not delay a Rollback.
+async fn look(world: &World, object: &Guarded<MigrationSchedule>, told: &View, state: &State) -> Observations {
     let now = clock::now();
     if retreats(told, state, &Observations::default(), now) {
         return Observations::default();
@@ -70,7 +72,22 @@ async fn look(world: &World, told: &View, state: &State) -> Observations {
     let flags = flags(told, state);
     let flag_of = |place: &crate::api::TargetPlace| flags.get(place).cloned().unwrap_or_default();
     let urgent = |seen: &Observations| retreats(told, state, seen, now);
-    observe(&world.targets, &world.prometheus, &world.telemetry, asked, flag_of, urgent).await
+    let ordered = ordered(world, object, told);
+    observe(&world.targets, &world.prometheus, &world.telemetry, asked, flag_of, urgent, ordered).await
+}
+
+/// Waits until a person orders something that this pass was not told of.
+async fn ordered(world: &World, object: &Guarded<MigrationSchedule>, told: &View) {
+    let mut arrivals = world.arrivals.subscribe();
+    let known = |name: &str| told.orders.iter().any(|o| o.name == name);
+    loop {
+        arrivals.mark_unchanged();
+        let orders = cached_orders(world, object);
+        if open_orders(&object.name_any(), &orders).iter().any(|o| !known(&o.name)) || arrivals.changed().await.is_err()
+        {
+            return;
+        }
+    }
 }
 
 fn retreats(told: &View, state: &State, seen: &Observations, now: Time) -> bool {
@@ -101,7 +118,7 @@ async fn advance_afresh(
         Some(turn) => Some(turn.lock().await),
         None => None,
     };
-    told.neighbours = neighbours(world, &told, &state, &fresh).await?;
+    told.neighbours = neighbours(world, &told, &state, &fresh).await;
     let decision = step(&told, &state, seen, clock::now());
     carry_out(world, &fresh, &told, &state, decision).await
 }

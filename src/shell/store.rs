@@ -152,10 +152,10 @@ impl Store {
     /// The runs of all schedules in the Environments of a namespace, fresh.
     ///
     /// # Errors
-    /// A list that cannot be read whole: a run that is malformed could be one that is in work.
-    pub async fn runs_in(&self, namespace: &str) -> Result<Vec<MigrationRun>, Error> {
+    /// No answer from the API server. A run that is malformed is in the list as such: it could be one that is in work.
+    pub async fn runs_in(&self, namespace: &str) -> Result<Vec<Guarded<MigrationRun>>, Error> {
         let selector = format!("{ENVIRONMENT_NAMESPACE_LABEL}={namespace}");
-        let api: Api<MigrationRun> = Api::all(self.client.clone());
+        let api: Api<Guarded<MigrationRun>> = Api::all(self.client.clone());
         Ok(within("list an Environment's runs", CALL, api.list(&ListParams::default().labels(&selector))).await?.items)
     }
 

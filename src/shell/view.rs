@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
-use super::error::Error;
+use super::store::{ENVIRONMENT_LABEL, SCHEDULE_LABEL};
 use super::world::{Guarded, World};
 use crate::api::{
     Environment, EnvironmentKey, FINALIZER, Intervention, MigrationRun, MigrationSchedule, MigrationScheduleSpec,
@@ -98,7 +98,7 @@ pub fn view(
 }
 
 /// The orders to a schedule that were not answered yet, oldest first.
-fn open_orders(schedule: &str, orders: &[Guarded<Intervention>]) -> Vec<Order> {
+pub fn open_orders(schedule: &str, orders: &[Guarded<Intervention>]) -> Vec<Order> {
     let mut open: Vec<Order> = orders
         .iter()
         .filter_map(|o| o.0.as_ref().ok())
@@ -115,18 +115,30 @@ fn created(object: &impl ResourceExt) -> Time {
 }
 
 /// Who else is at work where this schedule wants to raise: flips in work in its Environments, and claims on its
-/// targets.
-pub async fn neighbours(
-    world: &World,
-    view: &View,
-    state: &State,
-    object: &Guarded<MigrationSchedule>,
-) -> Result<Neighbours, Error> {
+/// targets. What cannot be read counts as a flip in work, there and nowhere else: it stops a raise, never a retreat.
+pub async fn neighbours(world: &World, view: &View, state: &State, object: &Guarded<MigrationSchedule>) -> Neighbours {
     let mut neighbours = Neighbours::default();
     for run in state.runs.values().filter(|r| r.stage.state() == RunState::Gating) {
         let key = run.environment();
-        let theirs = world.store.runs_in(&key.namespace).await?.into_iter().filter(|r| r.spec.schedule.uid != view.uid);
-        let theirs: Vec<MigrationRun> = theirs.collect();
+        let found = match world.store.runs_in(&key.namespace).await {
+            Ok(found) => found,
+            Err(error) => {
+                neighbours.busy.insert(key.clone(), format!("as far as can be told, because {error}"));
+                continue;
+            }
+        };
+        let mut theirs = Vec::new();
+        for other in &found {
+            match &other.0 {
+                Ok(other) if other.spec.schedule.uid != view.uid => theirs.push(other),
+                Ok(_) => {}
+                Err(error) => {
+                    if let Some(who) = malformed(other, key, &view.uid, &error.error) {
+                        neighbours.busy.insert(key.clone(), who);
+                    }
+                }
+            }
+        }
         for other in theirs.iter().filter(|r| r.spec.environment == *key) {
             if other.status.as_ref().is_some_and(|s| s.state.is_in_work()) {
                 let name = format!("{}/{}", other.namespace().unwrap_or_default(), other.spec.schedule.name);
@@ -140,7 +152,15 @@ pub async fn neighbours(
             }
         }
     }
-    Ok(neighbours)
+    neighbours
+}
+
+/// What is said of a run of another schedule that cannot be read, where its labels place it in an Environment.
+fn malformed(run: &Guarded<MigrationRun>, key: &EnvironmentKey, own: &str, error: &str) -> Option<String> {
+    let labels = run.labels();
+    let here = labels.get(ENVIRONMENT_LABEL) == Some(&key.name) && labels.get(SCHEDULE_LABEL).is_none_or(|l| l != own);
+    let name = format!("{}/{}", run.namespace().unwrap_or_default(), run.name_any());
+    here.then(|| format!("as far as can be told, because run {name} cannot be read: {error}"))
 }
 
 /// Who claims a target before this schedule: whoever has armed it, else the oldest living schedule that wants it, the
@@ -148,7 +168,7 @@ pub async fn neighbours(
 fn claimant(
     world: &World,
     object: &Guarded<MigrationSchedule>,
-    theirs: &[MigrationRun],
+    theirs: &[&MigrationRun],
     target: &TargetPlan,
 ) -> Option<String> {
     let armed = theirs.iter().find(|r| {

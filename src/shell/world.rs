@@ -49,6 +49,8 @@ pub struct World {
     pub telemetry: Arc<Telemetry>,
     /// The evidence of each schedule's runs, by uid. Lost with the process; Prometheus has it still.
     pub memory: Memory,
+    /// Changes whenever a person's order is seen, so that a pass that waits for answers notices.
+    pub arrivals: tokio::sync::watch::Sender<()>,
     /// One lock for each Environment: between "nobody else is at work here" and "we are" nobody may come in.
     pub turns: Mutex<BTreeMap<EnvironmentKey, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -63,6 +65,7 @@ impl World {
             prometheus: Prometheus::new(client.clone()),
             telemetry: Arc::new(Telemetry::default()),
             memory: Memory::default(),
+            arrivals: tokio::sync::watch::Sender::new(()),
             turns: Mutex::default(),
             client,
         }

@@ -23,6 +23,10 @@ use decode::{Series, decode};
 /// How long one query may take, connecting included.
 const QUERY: Duration = Duration::from_secs(5);
 
+/// How long all questions of one check may take: what is missing then is asked again in the next pass, which also
+/// looks at everything else.
+const MEASURE: Duration = Duration::from_secs(10);
+
 /// The largest answer that is read.
 const LARGEST_ANSWER: usize = 4 << 20;
 
@@ -67,16 +71,21 @@ impl Prometheus {
         let asked: Vec<_> = measure.questions.iter().map(|q| ask(&server, q)).collect();
         let mut asked = futures::stream::iter(asked).buffered(IN_FLIGHT);
         let mut measured = Measured::default();
-        while let Some(answer) = asked.next().await {
+        let mut rest = std::pin::pin!(tokio::time::sleep(MEASURE));
+        loop {
+            let answer = tokio::select! {
+                answer = asked.next() => answer,
+                () = &mut rest => Some(Err(failure("Prometheus is slow; the rest is asked again"))),
+            };
             match answer {
-                Ok(answers) => measured.answers.extend(answers),
-                Err(failure) => {
+                None => return measured,
+                Some(Ok(answers)) => measured.answers.extend(answers),
+                Some(Err(failure)) => {
                     measured.failed = Some(failure);
-                    break;
+                    return measured;
                 }
             }
         }
-        measured
     }
 
     async fn server(&self, environment: &EnvironmentKey, source: &PrometheusSource) -> Result<Server, Failure> {
@@ -122,7 +131,6 @@ fn reading(series: &Series, at: Time) -> Reading {
 }
 
 async fn query_all(server: &Server, question: &Question, query: &str) -> Result<Series, Failure> {
-    let Ok(_slot) = server.slots.acquire().await else { return Err(failure("Prometheus is not asked any more")) };
     let (first, last) = (question.from.timestamp(), question.moments().last().unwrap_or(question.from).timestamp());
     let timeout = i64::try_from(QUERY.as_millis()).unwrap_or(i64::MAX);
     let sent = async {
@@ -141,7 +149,9 @@ async fn query_all(server: &Server, question: &Question, query: &str) -> Result<
             builder.post_raw().await
         }
     };
+    // Waiting for a slot counts, or the checks of many schedules would wait for a hanging server one after the other.
     let answer = async {
+        let Ok(_slot) = server.slots.acquire().await else { return Err(failure("Prometheus is not asked any more")) };
         let response = sent.await.map_err(|e| told(&e))?;
         let status = response.status();
         if status.is_redirection() {
