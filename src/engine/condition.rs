@@ -43,7 +43,7 @@ pub(super) fn report(view: &View, state: &State, pauses: &[PauseStatus], now: Ti
         environments,
     };
     let stalled = stalled(view, state);
-    let moving = moving(state);
+    let moving = moving(view, state);
     let ready = match &stalled {
         Some(said) => Said::new(ConditionStatus::False, said.reason, said.message.clone()),
         None => ready(view, state, moving.as_ref(), completed, &summary),
@@ -118,8 +118,7 @@ fn progress(view: &View, state: &State) -> Vec<EnvironmentProgress> {
                 && e.namespace == run.spec.environment.namespace
                 && e.environment == run.spec.environment.name
         });
-        let newest = latest(&run.spec.phase, run.spec.environment.clone()).is_some_and(|l| l.name == run.name);
-        if !listed && newest {
+        if !listed && concerns(view, state, run) {
             all.push(line(run));
         }
     }
@@ -136,7 +135,7 @@ fn stalled(view: &View, state: &State) -> Option<Said> {
     if let Some(why) = view.unreadable.first() {
         return yes("UnreadableRun", why.clone());
     }
-    for run in current(state) {
+    for run in current(view, state) {
         match (run.stage.state(), &run.held) {
             (RunState::RolledBack, _) => {
                 return yes("RolledBack", format!("{} was rolled back: {}", run.label(), cause(run)));
@@ -155,12 +154,18 @@ fn cause(run: &Run) -> &str {
     run.stage.rollback().map_or("", |r| r.reason.as_str())
 }
 
-fn current(state: &State) -> impl Iterator<Item = &Run> {
-    state.runs.values().filter(|r| super::gate::is_latest(state, r))
+fn current<'a>(view: &'a View, state: &'a State) -> impl Iterator<Item = &'a Run> {
+    state.runs.values().filter(|r| concerns(view, state, r))
 }
 
-fn moving(state: &State) -> Option<Said> {
-    current(state).find_map(|run| {
+/// Whether a run still says something about the schedule: it is the latest epoch, and either in the plan or raised.
+fn concerns(view: &View, state: &State, run: &Run) -> bool {
+    let dropped = view.plan.is_ok() && view.step_of(run).is_none();
+    super::gate::is_latest(state, run) && !(dropped && run.stage.flip().is_none())
+}
+
+fn moving(view: &View, state: &State) -> Option<Said> {
+    current(view, state).find_map(|run| {
         let (reason, message) = match run.stage.state() {
             RunState::Flipping => ("Flipping", format!("the flag of {} is being raised", run.label())),
             RunState::RollingBack => ("RollingBack", format!("the flag of {} goes back: {}", run.label(), cause(run))),
@@ -187,7 +192,7 @@ fn ready(
     if view.deleting {
         return Said::new(ConditionStatus::False, "Deleting", "the schedule is being deleted");
     }
-    for run in current(state).filter(|r| !r.stage.state().is_over()) {
+    for run in current(view, state).filter(|r| !r.stage.state().is_over()) {
         let doubtful = |gate| matches!(gate, Gate::Environment | Gate::Target | Gate::Workload | Gate::Evidence);
         if let Some(wait) = run.waits.iter().find(|w| doubtful(w.gate)) {
             return Said::new(ConditionStatus::Unknown, "Waiting", format!("{} waits: {}", run.label(), wait.message));

@@ -88,6 +88,21 @@ pub(super) fn rest_gates(view: &View, pauses: &[PauseStatus], state: &State, run
     gates
 }
 
+/// What keeps a soak from ending though its evidence is complete: people, or an Environment that no longer has the
+/// flag. A phase that was taken out of the schedule soaks to its end.
+pub(super) fn end_gates(view: &View, pauses: &[PauseStatus], run: &Run) -> Vec<(Gate, String)> {
+    let mut gates = Gates::default();
+    people(view, pauses, run, &mut gates);
+    let step = view.step_of(run).map(|(_, step)| step);
+    if step.is_none() && view.plan.is_ok() {
+        gates.waits.retain(|(gate, _)| *gate != Gate::Spec);
+    }
+    if let Some(Err(why)) = step.map(|s| &s.flip) {
+        gates.wait(Gate::Environment, why);
+    }
+    gates.waits
+}
+
 fn people(view: &View, pauses: &[PauseStatus], run: &Run, gates: &mut Gates) {
     if let Err(problems) = &view.plan {
         let first = problems.first().map(ToString::to_string).unwrap_or_default();
@@ -126,7 +141,11 @@ fn predecessors(view: &View, state: &State, run: &Run, gates: &mut Gates) {
             (state @ (RunState::RolledBack | RunState::RollingBack), _) => format!("is {state}"),
             // What is not raised yet stands in the way of its successors alone, and of nobody once it left the plan.
             (RunState::Pending | RunState::Gating, _) if place(other).is_none() || place(other) >= own => continue,
-            (RunState::Completed, None) | (RunState::Finished | RunState::Skipped, _) => continue,
+            (RunState::Completed, None) => match view.step_of(other).map(|(_, step)| &step.flip) {
+                Some(Err(why)) => format!("is raised, but {why}"),
+                Some(Ok(_)) | None => continue,
+            },
+            (RunState::Finished | RunState::Skipped, _) => continue,
             (_, Some(held)) => format!("is held: {}", held.message),
             (state, None) => format!("is {state}"),
         };
@@ -211,9 +230,11 @@ fn target_gate(view: &View, run: &Run, target: &TargetPlan, found: &FoundTarget,
         found.owner.as_ref().map_or_else(|| "somebody whom managedFields do not name".to_owned(), ToString::to_string)
     };
     let raised = *value == target.values.enabled;
-    if raised && view.mode() == Some(Mode::Act) {
+    let reopened = |since: Time| run.spec.opened_by.as_ref().is_some_and(|o| o.at >= since);
+    let taken_over = found.owner.as_ref().and_then(|o| o.at).is_some_and(reopened);
+    if raised && !taken_over && view.mode() == Some(Mode::Act) {
         let message = format!(
-            "{place} is enabled already ({value}), set by {}; set it to {} to release this run",
+            "{place} is enabled already ({value}), set by {}; set it to {} to release this run, or order a Retry to take it over as it is",
             other(),
             target.values.disabled
         );
@@ -229,7 +250,6 @@ fn target_gate(view: &View, run: &Run, target: &TargetPlan, found: &FoundTarget,
         gates.wait(Gate::Target, message);
         return false;
     }
-    let reopened = |closed: Time| run.spec.opened_by.as_ref().is_some_and(|o| o.at >= closed);
     if let Some(stamp) = found.stamp.as_ref().filter(|s| !raised && s.kind == StampKind::Closed && !reopened(s.at)) {
         let message = format!(
             "{place} was rolled back at {} by run {}: {}; order a Retry of this run to raise it again",

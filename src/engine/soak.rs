@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Time};
 
 use super::flip::workloads;
+use super::gate::end_gates;
 use super::probe::{FoundWorkload, WorkloadReading};
 use super::state::{Flip, Run, RunLedger, Stage};
 use super::step::Pass;
@@ -39,6 +40,7 @@ impl Pass<'_> {
             Some((Gate::Evidence, format!("check {}: {sentence}", c.check().name)))
         }));
         waits.extend(self.shaky(&flip).map(|why| (Gate::Workload, why)));
+        waits.extend(end_gates(self.view, &self.stops(), run));
         let over = waits.is_empty() && run.held.is_none();
         self.wait(run, waits);
         self.wake_at(time);
