@@ -10,6 +10,7 @@
 #![allow(clippy::disallowed_methods, reason = "the tests wait for real processes by the real clock")]
 
 mod architecture;
+mod bad_days;
 mod contract;
 mod crds;
 mod fixture;
