@@ -70,7 +70,8 @@ impl Pass<'_> {
                 self.breach(run, flip, &breach.sentence);
                 run.stage.rollback().is_none()
             }
-            Verdict::Go | Verdict::Hold(_) if !self.looked_at(flip) => false,
+            // What was asked only in part, or is asked again after a restart, says nothing yet.
+            Verdict::Go | Verdict::Hold(_) if !self.looked_at(flip) || self.behind(&ledger) => false,
             Verdict::Go | Verdict::Hold(_) => {
                 let holds = ledger.checks.iter().filter_map(|c| {
                     let (outcome, sentence) = c.hold()?;
@@ -81,6 +82,12 @@ impl Pass<'_> {
                 true
             }
         }
+    }
+
+    /// Whether a moment is due that was neither answered nor refused in this pass.
+    fn behind(&self, ledger: &RunLedger) -> bool {
+        let tried = |c: &CheckLedger| c.latest().is_some_and(|l| l.at >= self.now);
+        ledger.checks.iter().any(|c| c.latched().is_none() && c.next() <= self.now && !tried(c))
     }
 
     /// Takes the answers of this pass into the run's ledger, which is made anew after a restart.

@@ -274,7 +274,21 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// A sentence without its numbers: what must change before it is worth a write.
+/// A sentence without its numbers, durations and times: what must change before it is worth a write.
 fn steady(text: &str) -> String {
-    text.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, '.' | 'e' | '-')).collect()
+    let number = |word: &&str| word.trim_start_matches(|c: char| !c.is_alphanumeric()).starts_with(char::is_numeric);
+    text.split_whitespace().filter(|word| !number(word)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::steady;
+
+    #[test]
+    fn a_sentence_whose_numbers_move_stays_the_same() {
+        let of = |value, age, at| steady(&format!("{value} is above max 0.05 over {age}, pod web-{at} since {at}"));
+        assert_eq!(steady("1.06 is above max 0.05 over 59s"), steady("2.000e-9 is above max 0.05 over 1m30s"));
+        assert_eq!(steady("-3 is below min 0 (1 of 3 ready)"), steady("-0.5 is below min 0 (2 of 3 ready)"));
+        assert_ne!(of("1", "3m", "a"), of("1", "3m", "b"));
+    }
 }
