@@ -11,6 +11,9 @@ use crate::engine::{Decision, Finalizer, Motion, Observations, Probe, Raise, Sta
 use super::daemon::Told;
 use super::world::World;
 
+/// Looking half-way doubles the work of a pass, so only some passes are looked at.
+const QUIET_EVERY: u64 = 4;
+
 impl World {
     fn breaks(&mut self, law: u8, what: String) {
         self.broken.get_or_insert(Violation { law, what });
@@ -36,8 +39,8 @@ impl World {
     }
 
     /// Law 6: no window reaches back before the rollout was complete and settled.
-    pub(super) fn judge_questions(&mut self, told: &Told) {
-        for probe in probes(&told.view, &told.state, self.now) {
+    pub(super) fn judge_questions(&mut self, told: &Told, asked: &[Probe]) {
+        for probe in asked {
             let Probe::Measure(measure) = probe else { continue };
             let Some(run) = told.state.runs.get(&measure.run) else { continue };
             let (Some(rolled_out), Some(flip)) = (run.stage.rolled_out(), run.stage.flip()) else { continue };
@@ -95,7 +98,8 @@ impl World {
         let half = self.now + (self.wake - self.now) / 2;
         let busy = self.late.iter().any(|(at, _)| *at <= half)
             || self.acts.iter().any(|(at, _)| *at <= half)
-            || self.faults.until.is_some_and(|until| self.now < until);
+            || self.faults.until.is_some_and(|until| self.now < until)
+            || !self.passes.is_multiple_of(QUIET_EVERY);
         let (then, wake) = (self.now, self.wake);
         if busy || half == then {
             return;
@@ -107,6 +111,7 @@ impl World {
             && before.workloads == after.workloads
             && before.targets == after.targets
             && self.outcomes(then) == self.outcomes(half)
+            && !self.catching_up(half)
         {
             let decision = step(&told.view, &told.state, &after, half);
             if let Some(what) = noise(&told, &decision) {
@@ -114,6 +119,11 @@ impl World {
             }
         }
         self.now = then;
+    }
+
+    /// Whether a moment is due that was not asked for yet, as after a restart.
+    fn catching_up(&self, at: Time) -> bool {
+        self.ledgers.values().flat_map(|l| &l.checks).any(|c| c.latched().is_none() && c.next() <= at)
     }
 
     fn gather(&mut self) -> Option<(Told, Observations)> {

@@ -54,7 +54,6 @@ impl World {
         let lags = self.faults.lags(now, &mut self.random);
         let Some(mut told) = self.told(lags) else { return Ok(now + TimeDelta::hours(1)) };
         let seen = self.observe(&told);
-        self.judge_questions(&told);
         let mut decision = step(&told.view, &told.state, &seen, now);
         self.judge(&decision);
         let mut lowered = Vec::new();
@@ -181,7 +180,9 @@ impl World {
     /// Asks what the engine wants to know.
     fn observe(&mut self, told: &Told) -> Observations {
         let mut seen = Observations::default();
-        for probe in probes(&told.view, &told.state, self.now) {
+        let asked = probes(&told.view, &told.state, self.now);
+        self.judge_questions(told, &asked);
+        for probe in asked {
             if self.faults.unread(self.now, &mut self.random) {
                 let why = Err("the simulated API server does not answer".to_owned());
                 match probe {

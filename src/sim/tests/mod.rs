@@ -1,5 +1,6 @@
 //! Tests of the engine in a simulated world.
 
+mod crash;
 mod timelines;
 
 use chrono::TimeDelta;

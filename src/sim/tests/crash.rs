@@ -1,0 +1,59 @@
+//! The daemon dies at every single write, before it is sent and after it was carried out but not answered; it comes
+//! back with nothing but what is stored. The end is that of the undisturbed run.
+
+use chrono::TimeDelta;
+
+use super::{many, minute, schedule, start, variable};
+use crate::api::{Duration, RunState};
+use crate::sim::{Fate, World};
+
+fn quick(regression: bool, script: Vec<(usize, Fate)>) -> World {
+    let mut spec = schedule(&["canary", "eu"]);
+    spec.spec.soak.duration = Duration::seconds(600);
+    spec.spec.checks.iter_mut().for_each(|c| c.settle = Duration::seconds(0));
+    let mut world = World::new(&spec, vec![many("canary"), variable("eu")], start(), 7);
+    if regression {
+        world.metrics.curve("eu").regression = Some(TimeDelta::minutes(3));
+    }
+    world.faults.script = script;
+    world
+}
+
+/// How a run ended: states and values.
+fn end(mut world: World) -> (Vec<(String, RunState)>, Vec<(String, String)>, usize) {
+    if let Err(violation) = world.run_until(minute(60)) {
+        panic!("{:?}: {violation:?}\n{}", world.faults.script, world.timeline());
+    }
+    assert_eq!(world.unexplained(), None, "{:?}\n{}", world.faults.script, world.timeline());
+    let state = |r: &&crate::api::MigrationRun| {
+        (r.spec.environment.name.clone(), r.status.as_ref().expect("a status").state)
+    };
+    (world.latest().iter().map(state).collect(), world.values(), world.requests)
+}
+
+fn at_every_write(regression: bool, fates: &[Fate]) {
+    let (states, values, requests) = end(quick(regression, Vec::new()));
+    assert!(requests > 15, "{requests} writes");
+    for number in 0..requests {
+        for fate in fates {
+            let (s, v, _) = end(quick(regression, vec![(number, *fate)]));
+            assert_eq!((&s, &v), (&states, &values), "{fate:?} at write {number} of {requests}");
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_any_write_of_the_happy_run_changes_nothing_in_the_end() {
+    at_every_write(false, &[Fate::CrashBefore, Fate::CrashAfter]);
+}
+
+#[test]
+fn a_crash_at_any_write_of_the_rollback_run_changes_nothing_in_the_end() {
+    at_every_write(true, &[Fate::CrashBefore, Fate::CrashAfter]);
+}
+
+#[test]
+fn a_write_that_fails_in_any_other_way_changes_nothing_in_the_end() {
+    at_every_write(false, &[Fate::Unanswered, Fate::Late(7)]);
+    at_every_write(true, &[Fate::Conflict, Fate::Late(40)]);
+}
