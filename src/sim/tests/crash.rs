@@ -25,9 +25,8 @@ fn end(mut world: World) -> (Vec<(String, RunState)>, Vec<(String, String)>, usi
         panic!("{:?}: {violation:?}\n{}", world.faults.script, world.timeline());
     }
     assert_eq!(world.unexplained(), None, "{:?}\n{}", world.faults.script, world.timeline());
-    let state = |r: &&crate::api::MigrationRun| {
-        (r.spec.environment.name.clone(), r.status.as_ref().expect("a status").state)
-    };
+    let state =
+        |r: &&crate::api::MigrationRun| (r.spec.environment.name.clone(), r.status.as_ref().expect("a status").state);
     (world.latest().iter().map(state).collect(), world.values(), world.requests)
 }
 

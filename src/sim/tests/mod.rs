@@ -1,6 +1,7 @@
 //! Tests of the engine in a simulated world.
 
 mod crash;
+mod edits;
 mod timelines;
 
 use chrono::TimeDelta;

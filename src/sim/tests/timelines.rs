@@ -5,17 +5,17 @@
 use chrono::TimeDelta;
 use expect_test::{Expect, expect};
 
-use super::{many, minute, schedule, second, start, variable, world};
-use crate::api::{Duration, Mode, OnDelete};
+use super::{minute, schedule, second, start, variable, world};
+use crate::api::{Mode, OnDelete};
 use crate::engine::laws::Trace;
 use crate::sim::{Act, Fate, Hand, Sample, World};
 
 /// Lives a world for half a day and compares what happened.
-fn check(environments: &[&str], set_up: impl FnOnce(&mut World), expected: &Expect) -> World {
+pub(super) fn check(environments: &[&str], set_up: impl FnOnce(&mut World), expected: &Expect) -> World {
     live(world(environments), set_up, expected)
 }
 
-fn live(mut world: World, set_up: impl FnOnce(&mut World), expected: &Expect) -> World {
+pub(super) fn live(mut world: World, set_up: impl FnOnce(&mut World), expected: &Expect) -> World {
     set_up(&mut world);
     if let Err(violation) = world.run_until(minute(12 * 60)) {
         panic!("{violation:?}\n{}", world.timeline());
@@ -25,12 +25,12 @@ fn live(mut world: World, set_up: impl FnOnce(&mut World), expected: &Expect) ->
     world
 }
 
-fn values(world: &World) -> String {
+pub(super) fn values(world: &World) -> String {
     world.values().into_iter().map(|(e, v)| format!("{e}={v}")).collect::<Vec<_>>().join(" ")
 }
 
 /// What Hoist wrote, in the order in which it arrived.
-fn kinds(world: &World) -> String {
+pub(super) fn kinds(world: &World) -> String {
     let kind = |t: &Trace| if let Trace::Written(w) = t { Some(format!("{:?}", w.kind)) } else { None };
     world.trace.iter().filter_map(kind).collect::<Vec<_>>().join(" ")
 }
@@ -371,237 +371,4 @@ fn observe_says_and_never_writes() {
     "#]],
     );
     assert!(world.trace.iter().all(|t| matches!(t, Trace::Stored { .. })));
-}
-
-#[test]
-fn deleted_in_mid_soak_the_flag_stays() {
-    let world = check(
-        &["eu", "apac"],
-        |w| w.plan(minute(10), Act::Delete(OnDelete::Keep)),
-        &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:10:00  1 eu         Soaking → Finished         the schedule was deleted, and its onDelete is Keep: the flag stays as it is
-    "#]],
-    );
-    expect![[r#"eu="true" apac="false""#]].assert_eq(&values(&world));
-    assert!(world.store.now.schedule.is_none());
-}
-
-#[test]
-fn deleted_in_mid_soak_the_flag_goes_back() {
-    let world = check(
-        &["eu", "apac"],
-        |w| w.plan(minute(10), Act::Delete(OnDelete::Rollback)),
-        &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:10:00  1 eu         Soaking → RollingBack      the schedule was deleted, and its onDelete is Rollback
-        05-05 09:10:20  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
-    );
-    expect![[r#"eu="false" apac="false""#]].assert_eq(&values(&world));
-    assert!(world.store.now.schedule.is_none());
-}
-
-#[test]
-fn an_invalid_spec_stops_advance_and_not_the_rollback() {
-    let spoil = |w: &mut World| {
-        w.plan(minute(5), Act::Spoil);
-        w.metrics.curve("eu").regression = Some(TimeDelta::minutes(10));
-        w.plan(minute(40), Act::Mend);
-    };
-    check(
-        &["eu", "apac"],
-        spoil,
-        &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:11:22  1 eu         Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
-        05-05 09:11:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
-    );
-}
-
-#[test]
-fn an_unreadable_spec_stops_advance_and_not_the_rollback() {
-    let garble = |w: &mut World| {
-        w.plan(minute(5), Act::Garble);
-        w.metrics.curve("eu").regression = Some(TimeDelta::minutes(10));
-    };
-    check(
-        &["eu", "apac"],
-        garble,
-        &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:11:22  1 eu         Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
-        05-05 09:11:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
-    );
-}
-
-#[test]
-fn a_changed_soak_is_for_the_next_environment() {
-    let edit = |w: &mut World| w.plan(minute(10), Act::Soak(Duration::seconds(3_600)));
-    check(
-        &["eu", "apac"],
-        edit,
-        &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:30:22  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:30:24  2 apac       Gating → Flipping          every gate is open
-        05-05 09:30:25  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:30:44  2 apac       Verifying → Soaking        the rollout is complete; soaks for 1h
-        05-05 10:30:44  1 eu         Completed → Finished       the schedule is complete
-        05-05 10:30:44  2 apac       Soaking → Completed        soaked for 1h: every check passes
-        05-05 10:30:44  2 apac       Completed → Finished       the schedule is complete
-    "#]],
-    );
-}
-
-#[test]
-fn pods_that_crash_on_the_new_value_roll_back_before_any_soak() {
-    let crash = |w: &mut World| w.cluster.workloads.values_mut().for_each(|w| w.crashes = true);
-    check(
-        &["eu"],
-        crash,
-        &expect![[r#"
-            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-            05-05 09:00:23  1 eu         Verifying → RollingBack    rollout: Deployment conduit/app-eu: pod-new: CrashLoopBackOff
-            05-05 09:00:43  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-        "#]],
-    );
-}
-
-#[test]
-fn a_rollout_that_makes_no_progress_rolls_back() {
-    let slow = |w: &mut World| w.cluster.workloads.values_mut().for_each(|w| w.latency = TimeDelta::hours(2));
-    check(
-        &["eu"],
-        slow,
-        &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:10:03  1 eu         Verifying → RollingBack    rollout: Deployment conduit/app-eu made no progress within its progressDeadlineSeconds
-        05-05 11:10:04  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
-    );
-}
-
-#[test]
-fn a_flip_that_arrives_in_part_is_sealed_and_sent_again() {
-    let part = |w: &mut World| {
-        w.faults.raises.extend([(start(), Fate::Sound), (start(), Fate::Late(120)), (start(), Fate::Lost)]);
-    };
-    let world = World::new(&schedule(&["eu"]), vec![many("eu")], start(), 1);
-    live(
-        world,
-        part,
-        &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:06  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:25  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:30:25  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:30:25  1 eu         Completed → Finished       the schedule is complete
-    "#]],
-    );
-}
-
-#[test]
-fn a_flip_that_never_arrives_is_named() {
-    let refused = |w: &mut World| w.faults.raises.extend(vec![(start(), Fate::Lost); 6]);
-    check(
-        &["eu"],
-        refused,
-        &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:04  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:00:05  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:07  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:00:08  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:10  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:00:11  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:13  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:00:14  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:16  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:00:17  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:19  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:00:20  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:21  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:40  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:30:40  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:30:40  1 eu         Completed → Finished       the schedule is complete
-    "#]],
-    );
-}
-
-#[test]
-fn an_environment_taken_out_of_the_plan_does_not_stop_the_others() {
-    let strike = |w: &mut World| {
-        w.metrics.say("eu", start(), minute(600), Sample::Bad);
-        w.plan(minute(10), Act::Strike("eu"));
-    };
-    check(
-        &["eu", "apac"],
-        strike,
-        &expect![[r#"
-        05-05 09:10:01  2 apac       Gating → Flipping          every gate is open
-        05-05 09:10:02  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:10:21  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:40:21  2 apac       Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:40:21  2 apac       Completed → Finished       the schedule is complete
-        1 eu is Gating and waits: Spec: 1 eu eu is no longer part of the schedule
-    "#]],
-    );
-}
-
-#[test]
-fn the_owner_of_an_environment_stops_what_comes_into_it() {
-    let suspend = |w: &mut World| {
-        w.act(&Act::SuspendEnvironment("apac", true));
-        w.plan(minute(60), Act::SuspendEnvironment("apac", false));
-    };
-    check(
-        &["eu", "apac"],
-        suspend,
-        &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:30:22  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 10:00:00  2 apac       Gating → Flipping          every gate is open
-        05-05 10:00:01  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 10:00:20  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 10:30:20  1 eu         Completed → Finished       the schedule is complete
-        05-05 10:30:20  2 apac       Soaking → Completed        soaked for 30m: every check passes
-        05-05 10:30:20  2 apac       Completed → Finished       the schedule is complete
-    "#]],
-    );
-}
-
-#[test]
-fn an_environment_that_vanishes_in_mid_soak_goes_on_being_watched() {
-    let vanish = |w: &mut World| {
-        w.plan(minute(5), Act::Vanish("eu", true));
-        w.metrics.curve("eu").regression = Some(TimeDelta::minutes(10));
-    };
-    check(
-        &["eu", "apac"],
-        vanish,
-        &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:11:22  1 eu         Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
-        05-05 09:11:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
-    );
 }
