@@ -209,7 +209,9 @@ impl Pass<'_> {
         for (index, (target, standing)) in flip.armed.targets.iter().zip(standings).enumerate() {
             match (standing, self.seen.targets.get(&target.place)) {
                 (Standing::Up, _) => {}
-                (Standing::Down(_) | Standing::Sealed(_), Some(Ok(TargetReading::Found(found)))) => {
+                (Standing::Down(_) | Standing::Sealed(_), Some(Ok(TargetReading::Found(found))))
+                    if found.barred.is_none() =>
+                {
                     which.push(index);
                     versions.push(found.resource_version.clone());
                 }

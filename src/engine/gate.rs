@@ -219,9 +219,9 @@ fn target_gate(view: &View, run: &Run, target: &TargetPlan, found: &FoundTarget,
         gates.wait(Gate::Target, format!("{place} is being deleted"));
         return false;
     }
-    let value = match &found.value {
-        Ok(value) => value,
-        Err(why) => {
+    let value = match (&found.value, &found.barred) {
+        (Ok(value), None) => value,
+        (Err(why), _) | (Ok(_), Some(why)) => {
             gates.wait(Gate::Target, format!("{place}: {why}"));
             return false;
         }

@@ -99,8 +99,10 @@ pub struct FoundTarget {
     pub resource_version: String,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// The flag's value there, or why it cannot be read or written, in a sentence.
+    /// The flag's value there, or why it cannot be read, or written at all, in a sentence.
     pub value: Result<FlagValue, String>,
+    /// Why it must not be raised there, though it can be read and lowered, in a sentence.
+    pub barred: Option<String>,
     /// Who set the value last, where that is known.
     pub owner: Option<Owner>,
     /// The stamp, where there is one.
@@ -256,6 +258,7 @@ mod tests {
             resource_version: "7".into(),
             deleting: false,
             value: Ok(value),
+            barred: None,
             owner: None,
             stamp,
             stamp_counts: counts,

@@ -52,8 +52,6 @@ pub(super) struct Holder {
     pub values: BTreeMap<(Option<String>, String), Owned>,
     /// Stamps by flag.
     pub stamps: BTreeMap<String, Owned>,
-    /// Who wrote last.
-    pub last: Option<Owner>,
     /// Why values cannot be read, where they cannot.
     pub locked: Option<String>,
     /// What it looked like before, for an undo.
@@ -176,7 +174,8 @@ impl Cluster {
             resource_version: holder.version.to_string(),
             deleting: false,
             value: holder.locked.clone().map_or_else(|| Ok(FlagValue::of(value.map(|v| v.text.as_str()))), Err),
-            owner: value.map(|v| v.owner.clone()).or_else(|| holder.last.clone()),
+            barred: None,
+            owner: value.map(|v| v.owner.clone()),
             stamp_counts: stamp_owned && (value_owned || sealed),
             stamp,
         })

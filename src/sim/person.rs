@@ -135,7 +135,7 @@ impl World {
             Act::Remove(..) => self.cluster.remove(&entry.place),
             Act::Create(_, _, hand) => self.cluster.create(&entry.place, &value(*hand), now),
             Act::Lock(_, _, locked) => {
-                let why = locked.then_some("the workload has not opted in");
+                let why = locked.then_some("it has no such container");
                 self.cluster.lock(&entry.place, why, now);
             }
             _ => {}

@@ -150,5 +150,4 @@ fn put(holder: &mut Holder, place: &TargetPlace, value: &FlagValue, by: &Owner) 
             holder.values.remove(&slot(place));
         }
     }
-    holder.last = Some(by.clone());
 }

@@ -39,7 +39,14 @@ fn reading(object: &DynamicObject, place: &TargetPlace, flag: &str) -> FoundTarg
         stamp_counts: stamp_owned && (value_owned || sealed),
         stamp,
         value,
+        barred: (place.kind == PlaceKind::WorkloadEnv && !opted_in(object))
+            .then(|| format!("the workload has not opted in; its owner can label it {OPT_IN_LABEL}: {OPT_IN_VALUE}")),
     }
+}
+
+/// Whether the workload's owner consents to its variables being raised. Whoever withdraws that does not bar the way back.
+fn opted_in(object: &DynamicObject) -> bool {
+    object.metadata.labels.as_ref().and_then(|l| l.get(OPT_IN_LABEL)).map(String::as_str) == Some(OPT_IN_VALUE)
 }
 
 fn value(object: &DynamicObject, place: &TargetPlace) -> Result<FlagValue, String> {
@@ -57,10 +64,6 @@ fn config_map_value(object: &DynamicObject, place: &TargetPlace) -> Result<FlagV
 }
 
 fn env_value(object: &DynamicObject, place: &TargetPlace) -> Result<FlagValue, String> {
-    let label = object.metadata.labels.as_ref().and_then(|l| l.get(OPT_IN_LABEL)).map(String::as_str);
-    if label != Some(OPT_IN_VALUE) {
-        return Err(format!("the workload has not opted in; its owner can label it {OPT_IN_LABEL}: {OPT_IN_VALUE}"));
-    }
     let container = place.container.as_deref().unwrap_or_default();
     let named = |v: &&Value, name: &str| v.get("name").and_then(Value::as_str) == Some(name);
     let containers = object.data.pointer("/spec/template/spec/containers").and_then(Value::as_array);

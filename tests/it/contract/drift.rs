@@ -155,3 +155,28 @@ async fn an_absent_variable_is_raised_and_absent_again() {
     let removal = json!({ "spec": { "template": { "spec": { "containers": [container] } } } });
     absent_is_raised_and_put_back(Stage::with_variables(&["eu"]).await, "deployment/conduit", &removal).await;
 }
+
+/// `absent` is what a missing key reads as; that it is no value of this flag must not be guessed away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_key_that_is_no_value_of_the_flag_is_waited_for() {
+    let mut stage = Stage::with_whole_config_maps(&["eu"]).await;
+    let removal = json!({ "data": { FLAG: null } }).to_string();
+    stage.place("eu").kubectl(&["patch", "configmap/conduit-flags", "-p", &removal]).await.expect("removed");
+    stage.start_controller();
+    stage.apply(&Plan::quick("1h")).await.expect("applied");
+    let waits = stage.waits("eu", "Target").await;
+    assert!(waits.contains("reads absent") && waits.ends_with("set it to \"false\""), "{waits}");
+    set(&stage, false, "false").await;
+    stage.reaches("eu", RunState::Soaking).await;
+}
+
+/// Who takes the label away withdraws the consent to a raise, not the way back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_that_opts_out_while_raised_is_still_rolled_back() {
+    let stage = raised(Stage::with_variables(&["eu"]).await).await;
+    stage.place("eu").kubectl(&["label", "deployment/conduit", "hoist.dev/flags-"]).await.expect("opted out");
+    let told = stage.hoist(&["rollback", &stage.name(), "--reason", "a test"]);
+    assert!(told.status.success(), "{told:?}");
+    stage.reaches("eu", RunState::RolledBack).await;
+    assert_eq!(stage.value("eu").await.as_deref(), Some("false"));
+}
