@@ -19,8 +19,11 @@ fn quick(regression: bool, script: Vec<(usize, Fate)>) -> World {
     world
 }
 
+/// The states of the runs, the values of the targets, and how many effects there were.
+type End = (Vec<(String, RunState)>, Vec<(String, String)>, usize);
+
 /// How a run ended: states and values.
-fn end(mut world: World) -> (Vec<(String, RunState)>, Vec<(String, String)>, usize) {
+fn end(mut world: World) -> End {
     if let Err(violation) = world.run_until(minute(60)) {
         panic!("{:?}: {violation:?}\n{}", world.faults.script, world.timeline());
     }
