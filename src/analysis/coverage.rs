@@ -46,12 +46,13 @@ impl Coverage {
     /// Whether a soak of this duration is over: its time has passed, 95 % of it is covered, and no long gap still
     /// demands more.
     pub fn completes(&self, soak: Duration, now: Time) -> bool {
-        self.missing(soak, now).is_none()
+        self.missing(soak, now, now).is_none()
     }
 
-    /// What is still missing, in a sentence without moving numbers; nothing where the soak is over.
-    pub fn missing(&self, soak: Duration, now: Time) -> Option<String> {
-        let trailing = now - self.last;
+    /// What is still missing, in a sentence without moving numbers; nothing where the soak is over. `looked` is when
+    /// somebody last tried to see: a gap grows when a look finds nothing, not by itself between two looks.
+    pub fn missing(&self, soak: Duration, now: Time, looked: Time) -> Option<String> {
+        let trailing = looked - self.last;
         let needed = soak.delta() * 95 / 100;
         if now < self.since + soak.delta() {
             Some(format!("soaks until {}", (self.since + soak.delta()).format("%Y-%m-%d %H:%M:%S UTC")))
@@ -81,7 +82,7 @@ mod tests {
         }
         let soak = Duration::seconds(100 * 60);
         assert!(!coverage.completes(soak, at(99)), "before its time");
-        assert!(coverage.completes(soak, at(100)), "{:?}", coverage.missing(soak, at(100)));
+        assert!(coverage.completes(soak, at(100)), "{:?}", coverage.missing(soak, at(100), at(100)));
     }
 
     #[test]

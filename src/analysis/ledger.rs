@@ -181,6 +181,11 @@ impl CheckLedger {
         self.latest.as_ref()
     }
 
+    /// What the evidence still lacks for a soak to end, in a sentence; nothing where it is over.
+    pub fn missing(&self, soak: Duration, now: Time) -> Option<String> {
+        self.coverage.missing(soak, now, self.latest.as_ref().map_or(now, |l| l.at))
+    }
+
     /// The covered time.
     pub fn coverage(&self) -> &Coverage {
         &self.coverage

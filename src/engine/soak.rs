@@ -28,7 +28,7 @@ impl Pass<'_> {
         }
         let ledger = self.state.ledgers.get(&run.name).cloned().unwrap_or_default();
         let mut waits = Vec::new();
-        let missing = ledger.checks.iter().find_map(|c| c.coverage().missing(flip.armed.soak, self.now));
+        let missing = ledger.checks.iter().find_map(|c| c.missing(flip.armed.soak, self.now));
         let time = rolled_out + flip.armed.soak.delta();
         if let Some(why) = missing
             .or_else(|| (self.now < time).then(|| format!("soaks until {}", time.format("%Y-%m-%d %H:%M:%S UTC"))))

@@ -170,10 +170,12 @@ impl World {
         }
         let ended = |s: RunState| matches!(s, RunState::Completed | RunState::Finished);
         let moving = latest.iter().all(|r| r.status.as_ref().is_some_and(|s| ended(s.state)));
-        let complete = schedule.status.as_ref().is_some_and(|s| {
-            s.conditions.iter().any(|c| c.type_ == "Completed" && c.status == crate::api::ConditionStatus::True)
+        // `Completed`, or `Stalled` with its sentence.
+        let said = schedule.status.as_ref().is_some_and(|s| {
+            let known = |c: &crate::api::Condition| matches!(c.type_.as_str(), "Completed" | "Stalled");
+            s.conditions.iter().any(|c| known(c) && c.status == crate::api::ConditionStatus::True)
         });
-        (moving && !complete && !self.store.now.unreadable && schedule.metadata.deletion_timestamp.is_none())
+        (moving && !said && schedule.metadata.deletion_timestamp.is_none())
             .then(|| "every run is complete, the schedule is not, and nothing goes on".to_owned())
     }
 

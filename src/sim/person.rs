@@ -94,10 +94,15 @@ impl World {
             }),
             Act::Mode(mode) => self.store.edit(now, |spec| spec.mode = *mode),
             Act::Strike(environment) => self.store.edit(now, |spec| {
+                let before = spec.phases.clone();
                 for phase in &mut spec.phases {
                     phase.environments.retain(|e| e.name != *environment);
                 }
                 spec.phases.retain(|p| !p.environments.is_empty());
+                // The API refuses a schedule without phases.
+                if spec.phases.is_empty() {
+                    spec.phases = before;
+                }
             }),
             Act::Delete(policy) => {
                 self.store.edit(now, |spec| spec.on_delete = *policy);

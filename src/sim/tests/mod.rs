@@ -2,6 +2,7 @@
 
 mod crash;
 mod edits;
+mod stories;
 mod timelines;
 
 use chrono::TimeDelta;

@@ -1,0 +1,245 @@
+//! Random plans, curves, faults and people, with the laws after every step; what does not hold is shrunk.
+//!
+//! `HOIST_SIM_SEEDS` says how many stories are told, `HOIST_SIM_FROM` which ones.
+
+use std::ops::Range;
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+
+use super::{config_map, many, minute, schedule, second, start, variable};
+use crate::api::{Duration, Mode, OnDelete, RunState};
+use crate::engine::Run;
+use crate::sim::{Act, Faults, Hand, Sample, World};
+
+/// The environments that stories are told of.
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// People and faults come within this many seconds; afterwards the world heals.
+const TROUBLE: i64 = 3_600;
+
+/// One story, small where it can be.
+#[derive(Clone, Debug)]
+pub struct Story {
+    /// For everything that is not said here.
+    pub seed: u64,
+    /// How the flag lives in each environment: 0 in a ConfigMap, 1 in a variable, 2 in many places.
+    pub shapes: Vec<u8>,
+    /// The soak, in minutes.
+    pub soak: i64,
+    /// What Prometheus says: environment, from, for how long, in seconds.
+    pub samples: Vec<(usize, i64, i64, Sample)>,
+    /// The environment that gets worse once the flag is up, and after how many seconds.
+    pub regression: Option<(usize, i64)>,
+    /// When Prometheus does not answer, in seconds.
+    pub outage: Option<(i64, i64)>,
+    /// How long rollouts take.
+    pub latency: i64,
+    /// Faults per mille: conflict, lost, unanswered, late, crash, stale, unread.
+    pub faults: [u64; 7],
+    /// What people do, and when.
+    pub acts: Vec<(i64, Act)>,
+}
+
+impl Default for Story {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            shapes: vec![0],
+            soak: 5,
+            samples: Vec::new(),
+            regression: None,
+            outage: None,
+            latency: 20,
+            faults: [0; 7],
+            acts: Vec::new(),
+        }
+    }
+}
+
+impl Story {
+    fn world(&self) -> World {
+        let names: Vec<&str> = NAMES.iter().take(self.shapes.len()).copied().collect();
+        let mut plan = schedule(&names);
+        plan.spec.soak.duration = Duration::seconds(self.soak * 60);
+        plan.spec.checks.iter_mut().for_each(|c| c.settle = Duration::seconds(0));
+        let environments = names.iter().zip(&self.shapes).map(|(name, shape)| match shape {
+            0 => config_map(name),
+            1 => variable(name),
+            _ => many(name),
+        });
+        let mut world = World::new(&plan, environments.collect(), start(), self.seed);
+        for (index, from, length, sample) in &self.samples {
+            world.metrics.say(NAMES[*index], second(*from), second(from + length), *sample);
+        }
+        if let Some((index, after)) = self.regression {
+            world.metrics.curve(NAMES[index]).regression = Some(TimeDelta::seconds(after));
+        }
+        world.metrics.outages.extend(self.outage.map(|(from, length)| (second(from), second(from + length))));
+        world.cluster.workloads.values_mut().for_each(|w| w.latency = TimeDelta::seconds(self.latency));
+        let [conflict, lost, unanswered, late, crash, stale, unread] = self.faults;
+        world.faults = Faults {
+            until: Some(second(TROUBLE)),
+            conflict,
+            lost,
+            unanswered,
+            late,
+            crash,
+            stale,
+            unread,
+            ..Faults::default()
+        };
+        for (at, act) in &self.acts {
+            world.plan(second(*at), act.clone());
+        }
+        world
+    }
+
+    /// Whether nothing happens that people would have to settle.
+    fn peaceful(&self) -> bool {
+        let bad = |s: &Sample| *s == Sample::Bad;
+        self.acts.is_empty() && self.regression.is_none() && !self.samples.iter().any(|(.., s)| bad(s))
+    }
+
+    /// Tells the story.
+    pub fn tell(&self) -> Result<World, String> {
+        let mut world = self.world();
+        let end = minute(60 + 90 + 3 * self.soak * 2);
+        world.run_until(end).map_err(|v| format!("{v:?}\n{}", world.timeline()))?;
+        if let Some(what) = world.unexplained().or_else(|| untrue(&world)) {
+            return Err(format!("{what}\n{}{:?}", world.timeline(), world.values()));
+        }
+        if self.peaceful() && !world.values().iter().all(|(_, v)| v == "\"true\"") {
+            return Err(format!("a peaceful story has no good end\n{}{:?}", world.timeline(), world.values()));
+        }
+        Ok(world)
+    }
+}
+
+/// What a run says of its targets and is not so.
+fn untrue(world: &World) -> Option<String> {
+    // Nobody watches for a schedule that is gone.
+    world.store.now.schedule.as_ref()?;
+    for object in world.latest() {
+        let run = Run::read(object).ok()?;
+        let Some(flip) = run.stage.flip().filter(|_| run.held.is_none()) else { continue };
+        let observed = flip.armed.mode == Mode::Observe;
+        for target in flip.armed.targets.iter().filter(|_| !observed) {
+            let value = world.cluster.value(&target.place);
+            let fine = match run.stage.state() {
+                RunState::RolledBack => value.as_ref() != Some(&target.values.enabled),
+                RunState::Soaking | RunState::Verifying => value.as_ref() == Some(&target.values.enabled),
+                _ => true,
+            };
+            if !fine {
+                return Some(format!("{} is {} and {} is {value:?}", run.label(), run.stage.state(), target.place));
+            }
+        }
+    }
+    None
+}
+
+fn when() -> Range<i64> {
+    0..TROUBLE - 600
+}
+
+fn name() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(&NAMES[..])
+}
+
+fn hand() -> impl Strategy<Value = Hand> {
+    prop::sample::select(vec![Hand::Enabled, Hand::Disabled, Hand::Third])
+}
+
+fn policy() -> impl Strategy<Value = OnDelete> {
+    prop::sample::select(vec![OnDelete::Keep, OnDelete::Rollback])
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let some = || prop::option::of(name());
+    let index = || 0..3_usize;
+    prop_oneof![
+        3 => some().prop_map(Act::Pause),
+        3 => Just(Act::Resume),
+        2 => some().prop_map(Act::Rollback),
+        4 => Just(Act::Retry),
+        1 => any::<bool>().prop_map(Act::Suspend),
+        1 => Just(Act::Spoil),
+        1 => Just(Act::Garble),
+        2 => Just(Act::Mend),
+        1 => Just(Act::Soak(Duration::seconds(120))),
+        1 => prop::sample::select(vec![Mode::Act, Mode::Observe]).prop_map(Act::Mode),
+        1 => name().prop_map(Act::Strike),
+        1 => policy().prop_map(Act::Delete),
+        2 => Just(Act::Recreate),
+        4 => (name(), index(), hand()).prop_map(|(e, i, h)| Act::Set(e, i, h)),
+        2 => (name(), index()).prop_map(|(e, i)| Act::Undo(e, i)),
+        1 => (name(), index()).prop_map(|(e, i)| Act::Remove(e, i)),
+        2 => (name(), index(), hand()).prop_map(|(e, i, h)| Act::Create(e, i, h)),
+        1 => (name(), index(), any::<bool>()).prop_map(|(e, i, b)| Act::Lock(e, i, b)),
+        1 => (name(), any::<bool>()).prop_map(|(e, b)| Act::SuspendEnvironment(e, b)),
+        1 => (name(), any::<bool>()).prop_map(|(e, b)| Act::Vanish(e, b)),
+        2 => Just(Act::Kill),
+    ]
+}
+
+fn sample() -> impl Strategy<Value = Sample> {
+    use Sample::{Bad, Empty, NotANumber, OffTarget, Partial, Several, Stale};
+    prop::sample::select(vec![Bad, Bad, Empty, NotANumber, Several, Partial, Stale, OffTarget])
+}
+
+fn story() -> impl Strategy<Value = Story> {
+    let faults = prop_oneof![
+        1 => Just([0; 7]),
+        2 => [0..60u64, 0..60u64, 0..60u64, 0..60u64, 0..30u64, 0..200u64, 0..60u64],
+        1 => [0..300u64, 0..300u64, 0..300u64, 0..300u64, 0..100u64, 0..900u64, 0..300u64],
+    ];
+    let samples = prop::collection::vec((0..3_usize, when(), 10..1_200_i64, sample()), 0..3);
+    let acts = prop::collection::vec((when(), act()), 0..7);
+    let regression = prop::option::weighted(0.4, (0..3_usize, 0..300_i64));
+    let outage = prop::option::weighted(0.3, (when(), 30..1_800_i64));
+    let shapes = prop::collection::vec(0..3_u8, 1..=3);
+    let latency = prop::sample::select(vec![1_i64, 20, 90]);
+    (any::<u64>(), shapes, 2..12_i64, samples, regression, outage, latency, faults, acts).prop_map(
+        |(seed, shapes, soak, samples, regression, outage, latency, faults, acts)| Story {
+            seed,
+            shapes,
+            soak,
+            samples,
+            regression,
+            outage,
+            latency,
+            faults,
+            acts,
+        },
+    )
+}
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
+}
+
+#[test]
+fn the_laws_hold_in_every_story() {
+    let cases = number("HOIST_SIM_SEEDS", 250) as u32;
+    let mut seed = [7; 32];
+    seed[..8].copy_from_slice(&number("HOIST_SIM_FROM", 1).to_le_bytes());
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
+    let result = runner.run(&story(), |story| story.tell().map(drop).map_err(TestCaseError::fail));
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn equal_seeds_give_equal_stories() {
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..10 {
+        let story = story().new_tree(&mut runner).expect("a story").current();
+        let tell = || story.tell().map(|w| (w.trace.clone(), w.timeline(), w.passes));
+        assert_eq!(tell(), tell(), "{story:?}");
+    }
+}
