@@ -11,15 +11,17 @@ demo:
 	$(CARGO) build --locked --bin hoist --example conduit --example demo
 	@"$$($(CARGO) metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')"/debug/examples/demo
 
-# Every test, on a real control plane and a real Prometheus from plain processes.
+# Every test, on a real control plane and a real Prometheus from plain processes. Most of them wait most of the time, so
+# more run at once than there are cores.
 test:
 	tests/env/env.sh prepare
-	$(CARGO) test --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} $(CARGO) test --locked
 
 # How fast a breach becomes a rollback; docs/benchmarks.md says how to read it.
 bench:
 	tests/env/env.sh prepare
-	$(CARGO) bench --locked
+	$(CARGO) build --locked --release --example conduit
+	$(CARGO) bench --locked --bench reaction
 
 # Formatting and lints, and that the heart builds without the shell.
 check:
