@@ -14,6 +14,8 @@ use crate::fixture::{App, Cluster, Conduit, FLAG, FlagSource, Namespace, Output,
 
 /// Everything that a migration needs, in namespaces of its own.
 pub struct Stage {
+    /// One connection for all that this stage's tests ask.
+    admin: kube::Client,
     pub home: Namespace,
     pub places: Vec<Place>,
     controller: Option<Process>,
@@ -21,6 +23,7 @@ pub struct Stage {
 
 /// One environment with its application.
 pub struct Place {
+    admin: kube::Client,
     pub name: String,
     pub namespace: Namespace,
     pub app: App,
@@ -119,7 +122,7 @@ impl Stage {
         Conduit::shared();
         let home = Namespace::fresh("home").await;
         let places = futures::future::join_all(names.iter().map(|name| place(&home, name, source))).await;
-        Stage { home, places, controller: None }
+        Stage { admin: Cluster::shared().admin().await, home, places, controller: None }
     }
 
     /// Starts the controller for this stage alone; one that runs is killed first.
@@ -167,13 +170,13 @@ impl Stage {
 
     /// The schedule as it is stored.
     pub async fn schedule(&self) -> Option<MigrationSchedule> {
-        let api: Api<MigrationSchedule> = self.home.api(Cluster::shared().admin().await);
+        let api: Api<MigrationSchedule> = self.home.api(self.admin.clone());
         api.get_opt("repo").await.expect("the schedule can be read")
     }
 
     /// The runs, the oldest first.
     pub async fn runs(&self) -> Vec<MigrationRun> {
-        let api: Api<MigrationRun> = self.home.api(Cluster::shared().admin().await);
+        let api: Api<MigrationRun> = self.home.api(self.admin.clone());
         let mut runs = api.list(&ListParams::default()).await.expect("the runs can be listed").items;
         runs.sort_by_key(|r| (r.metadata.creation_timestamp.clone(), r.spec.epoch));
         runs
@@ -258,7 +261,7 @@ impl Place {
 
     /// The value of the flag, as the API server has it; nothing where it is absent.
     pub async fn value(&self) -> Option<String> {
-        let admin = Cluster::shared().admin().await;
+        let admin = self.admin.clone();
         let config: Api<k8s_openapi::api::core::v1::ConfigMap> = self.namespace.api(admin.clone());
         if let Some(map) = config.get_opt("conduit-flags").await.expect("the ConfigMap can be read") {
             return map.data.unwrap_or_default().get(FLAG).cloned();
@@ -307,5 +310,5 @@ async fn place(home: &Namespace, name: &str, source: FlagSource) -> Place {
         .kubectl_with_input(&["apply", "-f", "-"], &environment.to_string())
         .await
         .expect("the Environment is applied");
-    Place { name: name.to_owned(), namespace, app }
+    Place { admin: cluster.admin().await, name: name.to_owned(), namespace, app }
 }
