@@ -1,5 +1,6 @@
-//! The controller is killed at the writes of a run (at every single one with `HOIST_KILL_EVERY=1`), before it is sent and after it was stored but not
-//! answered, and started again: the end is the same, and the laws hold on what reached the API server.
+//! The controller is killed at the writes of a run, before it is sent and after it was stored but not answered, and
+//! started again: the end is the same, and the laws hold on what reached the API server. `HOIST_KILL_EVERY=1` takes every
+//! single write.
 
 use std::time::Duration;
 
