@@ -171,7 +171,8 @@ async fn retreat(world: &World, lowers: &[Lower], restarts: &[Restart]) -> bool 
     if !lowers.is_empty() {
         world.telemetry.reaction(begun.elapsed());
     }
-    restart(world, restarts, RETREAT_CALL).await && taken
+    // Pods that restart before the flag is down would come up on the old value and count as proof.
+    taken && restart(world, restarts, RETREAT_CALL).await
 }
 
 async fn seal(world: &World, seals: &[Seal]) -> bool {
