@@ -15,9 +15,9 @@ use crate::stage::{Plan, Stage};
 /// How many cases run at once: they mostly wait.
 const AT_ONCE: usize = 4;
 
-/// Which writes: every fifth, or as `HOIST_KILL_EVERY` says. All of them take a quarter of an hour on two cores.
+/// Which writes: every twelfth, or as `HOIST_KILL_EVERY` says. All of them take a quarter of an hour on two cores.
 fn every() -> usize {
-    std::env::var("HOIST_KILL_EVERY").ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(5)
+    std::env::var("HOIST_KILL_EVERY").ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(12)
 }
 
 /// What a run ends as, without times and ids.
