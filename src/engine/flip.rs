@@ -17,6 +17,18 @@ use super::target::{Stamp, StampKind, Standing, TargetPlan, TargetReading, stand
 /// A raise that was not sent within this is not sent any more.
 const SEND_WITHIN: TimeDelta = TimeDelta::seconds(10);
 
+/// The longest pause between two attempts at a flip.
+const LONGEST_BACKOFF: TimeDelta = TimeDelta::minutes(5);
+
+/// How long to wait after so many attempts: the first may have met a harmless conflict, a target that refuses for good
+/// must not be written to all day.
+pub(super) fn backoff(attempts: i64) -> TimeDelta {
+    match u32::try_from(attempts).unwrap_or(0) {
+        0 | 1 => TimeDelta::zero(),
+        n => TimeDelta::seconds(5 << (n - 2).min(6)).min(LONGEST_BACKOFF),
+    }
+}
+
 impl Pass<'_> {
     pub(super) fn gating(&mut self, run: &mut Run) {
         if self.view.deleting {
@@ -37,6 +49,10 @@ impl Pass<'_> {
         self.note_checks(run, found.checks);
         self.wait(run, found.waits);
         self.wake_for_gates(interval);
+        let again = run.since + backoff(run.attempts);
+        if self.now < again {
+            self.wake_at(again);
+        }
     }
 
     /// Arms the run and, in `Act`, writes down the first attempt.
@@ -80,6 +96,7 @@ impl Pass<'_> {
     /// Writes down an attempt and what it sends.
     fn attempt(&mut self, run: &mut Run, mut flip: Flip, which: &[usize], versions: &[String]) {
         run.attempts += 1;
+        run.waits.clear();
         let attempt = Attempt {
             number: run.attempts,
             decision: run.decision("r", run.attempts),
@@ -99,7 +116,6 @@ impl Pass<'_> {
                 send_by: attempt.send_by,
             });
         }
-        self.raise_restarts.extend(restarts(&flip, &attempt.decision));
         flip.attempt = Some(attempt);
         run.stage = Stage::Flipping(flip);
         self.wake_in(TimeDelta::seconds(1));
@@ -134,7 +150,13 @@ impl Pass<'_> {
             return;
         }
         let standings = self.standings(run, &flip);
-        if self.closed_already(run, &flip, &standings) || standings.iter().any(Option::is_none) {
+        if self.closed_already(run, &flip, &standings) {
+            return;
+        }
+        if standings.iter().any(Option::is_none) {
+            if let Some(why) = self.unseen(&flip) {
+                self.wait(run, vec![(Gate::Target, why)]);
+            }
             return;
         }
         let standings: Vec<Standing> = standings.into_iter().flatten().collect();
@@ -153,24 +175,32 @@ impl Pass<'_> {
 
     /// Makes sure that nothing of an unfinished attempt can arrive any more.
     ///
-    /// A target that stands at `disabled` without this attempt's seal may still take a late raise. Every other standing
-    /// means that the object has changed since it was armed, so that its version refuses one.
+    /// A target that stands as it was armed, without this attempt's seal, may still take a late raise. Every other
+    /// standing means that the object has changed since, so that its version refuses one.
     fn seal(&mut self, run: &mut Run, mut flip: Flip, decision: &str, standings: &[Standing]) {
         let seal = format!("{decision}-sealed");
         let mut foreign = None;
         let mut open = false;
         for (target, standing) in flip.armed.targets.iter().zip(standings) {
+            let Some(Ok(TargetReading::Found(found))) = self.seen.targets.get(&target.place) else {
+                foreign = foreign.or_else(|| meddled(target, standing));
+                continue;
+            };
+            let sealed = found.stamp.as_ref().is_some_and(|s| s.run == run.reference() && s.decision == seal);
             match standing {
-                Standing::Down(_) | Standing::Sealed(_) if *standing != Standing::Sealed(seal.clone()) => {
+                Standing::Down(_) | Standing::Sealed(_) if sealed => {}
+                Standing::UpByOthers(by) if sealed && run.takes_over(&target.values.enabled, by.owner.as_ref()) => {}
+                standing
+                    if standing.is_as_armed()
+                        || matches!(standing, Standing::UpByOthers(by) if run.takes_over(&target.values.enabled, by.owner.as_ref())) =>
+                {
                     open = true;
-                    if let Some(Ok(TargetReading::Found(found))) = self.seen.targets.get(&target.place) {
-                        let stamp = self.stamp(run, StampKind::Sealed, &seal, None);
-                        self.seals.push(Seal {
-                            target: target.clone(),
-                            resource_version: found.resource_version.clone(),
-                            stamp,
-                        });
-                    }
+                    let stamp = self.stamp(run, StampKind::Sealed, &seal, None);
+                    self.seals.push(Seal {
+                        target: target.clone(),
+                        resource_version: found.resource_version.clone(),
+                        stamp,
+                    });
                 }
                 standing => foreign = foreign.or_else(|| meddled(target, standing)),
             }
@@ -182,7 +212,10 @@ impl Pass<'_> {
         run.stage = Stage::Flipping(flip);
         match foreign {
             Some(message) => self.give_up(run, &message, standings),
-            None if standings.contains(&Standing::Up) => {}
+            None if standings.contains(&Standing::Up) => {
+                let message = "the flip arrived in part; what is missing is sent again".to_owned();
+                self.wait(run, vec![(Gate::Target, message)]);
+            }
             None => {
                 self.give_up(run, "the flip did not arrive; its targets are sealed against a late write", standings);
             }
@@ -204,13 +237,19 @@ impl Pass<'_> {
         if !found.open() {
             return self.wait(run, found.waits);
         }
+        let sealed = run.waits.iter().find(|w| w.gate == Gate::Target).map(|w| w.since);
+        if sealed.is_some_and(|at| self.now < at + backoff(run.attempts)) {
+            return;
+        }
         let mut which = Vec::new();
         let mut versions = Vec::new();
         for (index, (target, standing)) in flip.armed.targets.iter().zip(standings).enumerate() {
             match (standing, self.seen.targets.get(&target.place)) {
                 (Standing::Up, _) => {}
-                (Standing::Down(_) | Standing::Sealed(_), Some(Ok(TargetReading::Found(found))))
-                    if found.barred.is_none() =>
+                (standing, Some(Ok(TargetReading::Found(found))))
+                    if found.barred.is_none()
+                        && (standing.is_as_armed()
+                            || matches!(standing, Standing::UpByOthers(by) if run.takes_over(&target.values.enabled, by.owner.as_ref()))) =>
                 {
                     which.push(index);
                     versions.push(found.resource_version.clone());
@@ -282,12 +321,27 @@ impl Pass<'_> {
                 None => "is not read yet".to_owned(),
                 Some(Err(why)) => format!("cannot be read: {why}"),
                 Some(Ok(WorkloadReading::Missing)) => continue,
+                Some(Ok(WorkloadReading::Found(found))) if !self.of_one_spec(flip, &key, found) => {
+                    "was changed while it was read".to_owned()
+                }
                 Some(Ok(WorkloadReading::Found(found))) if found.complete => continue,
                 Some(Ok(WorkloadReading::Found(found))) => rollout_sentence(found),
             };
             return Some(format!("{key} {why}"));
         }
         None
+    }
+
+    /// Whether a workload and the variables in it were read of the same spec: they are asked for apart, and a rollout of
+    /// the spec before proves nothing about the value that was read.
+    fn of_one_spec(&self, flip: &Flip, key: &WorkloadKey, found: &FoundWorkload) -> bool {
+        let places = flip.armed.targets.iter().map(|t| &t.place).filter(|p| {
+            p.kind == PlaceKind::WorkloadEnv && p.namespace == key.namespace && p.name == key.workload.name
+        });
+        places.into_iter().all(|place| match self.seen.targets.get(place) {
+            Some(Ok(TargetReading::Found(target))) => target.generation == found.generation,
+            _ => true,
+        })
     }
 
     /// Whether a restart has reached the pod template, or there is nothing to restart.

@@ -3,6 +3,7 @@
 use crate::analysis::{CheckLedger, Judged, Outcome, judge};
 use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Mode, PauseStatus, RunState, Time};
 
+use super::flip::backoff;
 use super::plan::{FlipPlan, Plan};
 use super::probe::{FoundWorkload, Observations, WorkloadKey, WorkloadReading};
 use super::state::{Run, State};
@@ -47,6 +48,10 @@ pub(super) fn gates(
     let mut gates = Gates::default();
     people(view, pauses, run, &mut gates);
     predecessors(view, state, run, &mut gates);
+    if now < run.since + backoff(run.attempts) {
+        let at = (run.since + backoff(run.attempts)).format("%Y-%m-%d %H:%M:%S UTC");
+        gates.wait(Gate::Target, format!("the flip was sent {} times and did not arrive; again at {at}", run.attempts));
+    }
     let Some((_, step)) = view.step_of(run) else { return gates };
     if let Some(other) = view.neighbours.busy.get(&step.key) {
         gates.wait(Gate::Turn, format!("another flip is in work in Environment {}: {other}", step.key));
@@ -231,7 +236,7 @@ fn target_gate(view: &View, run: &Run, target: &TargetPlan, found: &FoundTarget,
     };
     let raised = *value == target.values.enabled;
     let reopened = |since: Time| run.spec.opened_by.as_ref().is_some_and(|o| o.at >= since);
-    let taken_over = found.owner.as_ref().and_then(|o| o.at).is_some_and(reopened);
+    let taken_over = run.takes_over(value, found.owner.as_ref());
     if raised && !taken_over && view.mode() == Some(Mode::Act) {
         let message = format!(
             "{place} is enabled already ({value}), set by {}; set it to {} to release this run, or order a Retry to take it over as it is",

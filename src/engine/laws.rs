@@ -76,6 +76,9 @@ fn broken(law: u8, what: String) -> Result<(), Violation> {
 
 /// Laws 2 and 5: a raise reaches a target only while the stored run says `Flipping` with this very decision.
 ///
+/// A run may turn to `RollingBack` while its raise is still on the way: retreat waits for nothing. The raise may then
+/// arrive before the lowering does, never after it ([`no_resurrection`]).
+///
 /// # Errors
 /// A raise that no stored state asked for.
 pub fn fenced(trace: &[Trace]) -> Result<(), Violation> {
@@ -86,7 +89,7 @@ pub fn fenced(trace: &[Trace]) -> Result<(), Violation> {
                 stored.insert(run, (*state, decision.as_deref()));
             }
             Trace::Written(write) if write.kind == StampKind::Raised => match stored.get(write.run.as_str()) {
-                Some((RunState::Flipping, Some(decision))) if *decision == write.decision => {}
+                Some((RunState::Flipping | RunState::RollingBack, Some(decision))) if *decision == write.decision => {}
                 other => {
                     return broken(
                         2,
@@ -122,6 +125,9 @@ pub fn no_resurrection(trace: &[Trace]) -> Result<(), Violation> {
                         4,
                         format!("{} was rolled back at {at} and raised again by {}", write.place, write.decision),
                     );
+                }
+                (StampKind::Raised, Some(_)) => {
+                    closed.remove(&write.place);
                 }
                 _ => {}
             },

@@ -37,7 +37,7 @@ pub(super) fn orders(view: &View, state: &State, now: Time) -> Orders {
             _ if order.spec.schedule.uid != view.uid => {
                 Err(format!("it names uid {}, which is not this schedule's", order.spec.schedule.uid))
             }
-            Action::Pause => orders.pause(order),
+            Action::Pause => orders.pause(view, state, order),
             Action::Resume => orders.resume(order),
             Action::Rollback => orders.rollback(view, state, order),
             Action::Retry => orders.retry(view, state, order, now),
@@ -52,18 +52,28 @@ pub(super) fn orders(view: &View, state: &State, now: Time) -> Orders {
 }
 
 fn meant(order: &Order, run: &Run) -> bool {
-    order.spec.phase.as_ref().is_none_or(|p| *p == run.spec.phase)
-        && order.spec.environment.as_ref().is_none_or(|e| *e == run.spec.environment.name)
+    names(order, &run.spec.phase, &run.spec.environment.name)
+}
+
+fn names(order: &Order, phase: &str, environment: &str) -> bool {
+    order.spec.phase.as_ref().is_none_or(|p| p == phase)
+        && order.spec.environment.as_ref().is_none_or(|e| e == environment)
 }
 
 impl Orders {
-    fn pause(&mut self, order: &Order) -> Result<String, String> {
+    fn pause(&mut self, view: &View, state: &State, order: &Order) -> Result<String, String> {
         if self.pauses.iter().any(|p| p.intervention == order.name) {
             return Ok("nothing advances until a Resume names this Pause".to_owned());
         }
         if self.pauses.len() >= MOST_PAUSES {
             // The schedule is paused many times over already; refusing this one changes nothing for anybody's safety.
             return Err(format!("{MOST_PAUSES} pauses are in force already; resume some"));
+        }
+        if let (Ok(plan), false) = (&view.plan, state.runs.values().any(|run| meant(order, run)))
+            && !plan.steps().any(|(phase, e)| names(order, &phase.name, &e.key.name))
+        {
+            let steps = plan.steps().map(|(phase, e)| format!("{} {}", phase.name, e.key.name));
+            return Err(format!("nothing of this schedule is meant; it has {}", steps.collect::<Vec<_>>().join(", ")));
         }
         self.pauses.push(PauseStatus {
             intervention: order.name.clone(),

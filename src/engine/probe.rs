@@ -108,6 +108,8 @@ pub enum WorkloadReading {
 /// A workload that is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundWorkload {
+    /// Its `metadata.generation`, of which everything here speaks.
+    pub generation: i64,
     /// Whether the rollout of the current template is complete: observed, updated = ready = desired, none surplus.
     pub complete: bool,
     /// How many pods are wanted.

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::api::{HeldReason, RollbackRecord};
+use crate::api::{ArmedTarget, HeldReason, RollbackRecord};
 
 use super::decision::{Lower, Restart};
 use super::flip::{restarts, workloads};
@@ -48,6 +48,8 @@ impl Pass<'_> {
     pub(super) fn closed_already(&mut self, run: &mut Run, flip: &Flip, standings: &[Option<Standing>]) -> bool {
         let stamp = standings.iter().flatten().find_map(|s| match s {
             Standing::Closed(stamp) => Some(stamp.clone()),
+            // Somebody set it again after that; it is closed all the same.
+            Standing::UpByOthers(by) | Standing::Third(_, by) => by.closed.clone(),
             _ => None,
         });
         let Some(stamp) = stamp else { return false };
@@ -97,7 +99,7 @@ impl Pass<'_> {
                     );
                     held = Some((HeldReason::TargetReplaced, message));
                 }
-                Some(Standing::UpByOthers(by) | Standing::Third(_, by)) if by.after_close => {
+                Some(Standing::UpByOthers(by) | Standing::Third(_, by)) if by.closed.is_some() => {
                     down = false;
                     let message = format!(
                         "{place} was rolled back, and then set again by {by}; it is left alone. Set it to {} by hand",
@@ -120,7 +122,17 @@ impl Pass<'_> {
         }
         let decision = writes.then_some(record.decision.as_str());
         if let Some(decision) = decision {
-            let due = |r: &Restart| !self.restarted(r) && (blind || self.seen.workloads.contains_key(&r.key()));
+            // Only what was seen to be down: pods that restart before that start on the value that is being taken back,
+            // and would carry the mark of a proof all the same.
+            let low = |r: &Restart| {
+                let feeds = |t: &ArmedTarget| t.place.namespace == r.namespace && t.workloads.contains(&r.workload);
+                flip.armed
+                    .targets
+                    .iter()
+                    .zip(&standings)
+                    .all(|(t, s)| !feeds(t) || s.as_ref().is_some_and(Standing::is_down))
+            };
+            let due = |r: &Restart| low(r) && !self.restarted(r) && self.seen.workloads.contains_key(&r.key());
             let missing: Vec<_> = restarts(&flip, decision).into_iter().filter(due).collect();
             self.lower_restarts.extend(missing);
         }

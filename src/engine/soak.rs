@@ -39,6 +39,7 @@ impl Pass<'_> {
             let (_, sentence) = c.hold()?;
             Some((Gate::Evidence, format!("check {}: {sentence}", c.check().name)))
         }));
+        waits.extend(self.unseen(&flip).map(|why| (Gate::Target, why)));
         waits.extend(self.shaky(&flip).map(|why| (Gate::Workload, why)));
         waits.extend(end_gates(self.view, &self.stops(), run));
         let over = waits.is_empty() && run.held.is_none();
@@ -199,6 +200,14 @@ impl Pass<'_> {
         let Some(why) = why else { return false };
         self.breach(run, flip, &why);
         run.stage.rollback().is_some()
+    }
+
+    /// Which target cannot be read, and why. It does not let a soak end.
+    pub(super) fn unseen(&self, flip: &Flip) -> Option<String> {
+        flip.armed.targets.iter().find_map(|t| match self.seen.targets.get(&t.place) {
+            Some(Err(why)) => Some(format!("{} cannot be read: {why}", t.place)),
+            _ => None,
+        })
     }
 
     /// A workload that is not complete does not let a soak end, and is no breach by itself.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::analysis::CheckLedger;
 use crate::api::{
-    Armed, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, Held, HeldReason, MigrationRun, MigrationRunSpec,
+    Armed, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Held, HeldReason, MigrationRun, MigrationRunSpec,
     MigrationRunStatus, Mode, RollbackRecord, RunState, Time, Transition, Wait,
 };
 
-use super::target::digest;
+use super::target::{Owner, digest};
 
 /// The most transitions that a run keeps.
 const KEPT_TRANSITIONS: usize = 20;
@@ -168,6 +168,14 @@ impl Run {
             checks: Vec::new(),
             transitions: Vec::new(),
         }
+    }
+
+    /// Whether a `Retry` opened this epoch that takes over a value which others had set before it was ordered.
+    ///
+    /// Nobody owns what is absent, so nobody can say since when; a `Retry` takes it as it is.
+    pub(super) fn takes_over(&self, value: &FlagValue, owner: Option<&Owner>) -> bool {
+        let Some(opened) = &self.spec.opened_by else { return false };
+        owner.and_then(|o| o.at).map_or(*value == FlagValue::Absent, |since| opened.at >= since)
     }
 
     /// Reads a stored run.

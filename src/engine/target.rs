@@ -97,6 +97,8 @@ pub struct FoundTarget {
     pub uid: String,
     /// Its `metadata.resourceVersion`.
     pub resource_version: String,
+    /// Its `metadata.generation`, which moves with its spec alone; zero for kinds that have none.
+    pub generation: i64,
     /// Whether it is being deleted.
     pub deleting: bool,
     /// The flag's value there, or why it cannot be read, or written at all, in a sentence.
@@ -135,13 +137,25 @@ pub enum Standing {
     Unreadable(String),
 }
 
+impl Standing {
+    /// Whether the value is still the `disabled` that was armed.
+    pub(super) const fn is_as_armed(&self) -> bool {
+        matches!(self, Self::Down(_) | Self::Sealed(_))
+    }
+
+    /// Whether pods that start now do not start on `enabled` because of this run.
+    pub(super) const fn is_down(&self) -> bool {
+        matches!(self, Self::Closed(_) | Self::Sealed(_) | Self::Down(_) | Self::Missing | Self::Replaced(_))
+    }
+}
+
 /// A value that somebody else set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {
     /// Who, where that is known.
     pub owner: Option<Owner>,
-    /// Whether this run had closed the target before: then it was set after the rollback.
-    pub after_close: bool,
+    /// This run's closing stamp, where it had closed the target before: then the value was set after the rollback.
+    pub closed: Option<Stamp>,
 }
 
 impl std::fmt::Display for Foreign {
@@ -174,8 +188,8 @@ pub fn standing(armed: &ArmedTarget, run: &str, epoch: i64, observes: bool, read
     };
     let stamp = found.stamp.as_ref().filter(|s| s.run == run && s.epoch == epoch);
     let own = stamp.filter(|_| found.stamp_counts);
-    let after_close = stamp.is_some_and(|s| s.kind == StampKind::Closed);
-    let foreign = || Foreign { owner: found.owner.clone(), after_close };
+    let closed = stamp.filter(|s| s.kind == StampKind::Closed).cloned();
+    let foreign = || Foreign { owner: found.owner.clone(), closed: closed.clone() };
     if *value == armed.values.enabled {
         let raised = own.is_some_and(|s| s.kind == StampKind::Raised);
         return if observes || raised { Standing::Up } else { Standing::UpByOthers(foreign()) };
@@ -256,6 +270,7 @@ mod tests {
         TargetReading::Found(FoundTarget {
             uid: "u1".into(),
             resource_version: "7".into(),
+            generation: 0,
             deleting: false,
             value: Ok(value),
             barred: None,
@@ -270,9 +285,9 @@ mod tests {
         let up = FlagValue::Text("true".into());
         let of = |reading| standing(&armed(), "n/r", 1, false, &reading);
         assert_eq!(of(found(up.clone(), Some(stamp(StampKind::Raised)), true)), Standing::Up);
-        let foreign = |after_close| Standing::UpByOthers(Foreign { owner: None, after_close });
-        assert_eq!(of(found(up.clone(), Some(stamp(StampKind::Raised)), false)), foreign(false));
-        assert_eq!(of(found(up, Some(stamp(StampKind::Closed)), true)), foreign(true));
+        let foreign = |closed| Standing::UpByOthers(Foreign { owner: None, closed });
+        assert_eq!(of(found(up.clone(), Some(stamp(StampKind::Raised)), false)), foreign(None));
+        assert_eq!(of(found(up, Some(stamp(StampKind::Closed)), true)), foreign(Some(stamp(StampKind::Closed))));
         let closed = stamp(StampKind::Closed);
         assert_eq!(of(found(FlagValue::Absent, Some(closed.clone()), true)), Standing::Closed(closed));
         assert_eq!(of(found(FlagValue::Absent, Some(stamp(StampKind::Raised)), true)), Standing::Down(None));

@@ -39,11 +39,20 @@ pub async fn reconcile(world: &World, object: &Guarded<MigrationSchedule>) -> Re
     if !retreats(&told, &state, &seen, clock::now()) {
         told.neighbours = neighbours(world, &told, &state, object).await;
     }
-    let decision = step(&told, &state, &seen, clock::now());
-    match &decision.motion {
-        Motion::Advance(raises, _) if !raises.is_empty() => advance_afresh(world, object, &seen).await,
-        _ => carry_out(world, object, &told, &state, decision).await,
+    let now = clock::now();
+    let decision = step(&told, &state, &seen, now);
+    let mut sent = Vec::new();
+    lower(world, &decision.motion, &mut sent).await;
+    if rests_on_caches(&decision) {
+        return decide_afresh(world, object, &seen, now, sent).await;
     }
+    carry_out(world, object, &told, &state, decision, sent).await
+}
+
+/// Whether a decision must not rest on what a watch has missed: raising, sealing, and answering a person for good.
+fn rests_on_caches(decision: &Decision) -> bool {
+    let raises = matches!(&decision.motion, Motion::Advance(raises, _) if !raises.is_empty());
+    raises || !decision.seals.is_empty() || !decision.answers.is_empty()
 }
 
 /// Whether there is nothing to ask anybody: no run, no order, no turn that has come.
@@ -55,7 +64,7 @@ fn idle(told: &View, state: &State) -> bool {
 async fn rest(world: &World, told: &View, state: &State, object: &Guarded<MigrationSchedule>) -> Result<Time, Error> {
     let decision = step(told, state, &Observations::default(), clock::now());
     let wake = decision.wake;
-    match carry_out(world, object, told, state, decision).await? {
+    match carry_out(world, object, told, state, decision, Vec::new()).await? {
         Wake::Now => Ok(clock::now()),
         Wake::At(_) => Ok(wake),
     }
@@ -94,12 +103,14 @@ fn retreats(told: &View, state: &State, seen: &Observations, now: Time) -> bool 
     matches!(&step(told, state, seen, now).motion, Motion::Retreat(lowers, _) if !lowers.is_empty())
 }
 
-/// Raising is rare and must not rest on what a watch has missed: everything is read afresh, one schedule at a time in
-/// each Environment, and decided again.
-async fn advance_afresh(
+/// Reads everything afresh and decides again, one schedule at a time in each Environment. What was sent already to take
+/// flags down is not sent twice.
+async fn decide_afresh(
     world: &World,
     object: &Guarded<MigrationSchedule>,
     seen: &Observations,
+    now: Time,
+    sent: Vec<Lower>,
 ) -> Result<Wake, Error> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let gone = Error::Stale { what: "the schedule is gone" };
@@ -119,8 +130,8 @@ async fn advance_afresh(
         None => None,
     };
     told.neighbours = neighbours(world, &told, &state, &fresh).await;
-    let decision = step(&told, &state, seen, clock::now());
-    carry_out(world, &fresh, &told, &state, decision).await
+    let decision = step(&told, &state, seen, now);
+    carry_out(world, &fresh, &told, &state, decision, sent).await
 }
 
 /// Does what was decided, in the order that keeps every promise.
@@ -130,11 +141,12 @@ async fn carry_out(
     told: &View,
     state: &State,
     decision: Decision,
+    mut sent: Vec<Lower>,
 ) -> Result<Wake, Error> {
     let moved = !matches!(decision.motion, Motion::Still) || !decision.seals.is_empty();
-    let mut taken = true;
-    if let Motion::Retreat(lowers, restarts) = &decision.motion {
-        taken &= retreat(world, lowers, restarts).await;
+    let mut taken = lower(world, &decision.motion, &mut sent).await;
+    if let Motion::Retreat(_, restarts) = &decision.motion {
+        taken &= restart(world, restarts, RETREAT_CALL).await;
     }
     taken &= seal(world, &decision.seals).await;
     if decision.finalizer == Finalizer::Add {
@@ -160,19 +172,22 @@ async fn carry_out(
     })
 }
 
-/// Sends what takes flags down, all at once, then the restarts.
-async fn retreat(world: &World, lowers: &[Lower], restarts: &[Restart]) -> bool {
+/// Sends what takes flags down and was not taken yet, all at once; says whether all of it is taken.
+async fn lower(world: &World, motion: &Motion, sent: &mut Vec<Lower>) -> bool {
+    let Motion::Retreat(lowers, _) = motion else { return true };
+    let open: Vec<&Lower> = lowers.iter().filter(|l| !sent.contains(l)).collect();
+    if open.is_empty() {
+        return true;
+    }
     let begun = clock::monotonic();
-    let sent = lowers.iter().map(|lower| async move {
+    let writes = open.iter().map(|lower| async move {
         let result = world.targets.lower(lower).await;
         told_of(world, &result, "lower", &lower.target.place.to_string(), &lower.stamp.decision)
     });
-    let taken = futures::future::join_all(sent).await.into_iter().all(|t| t);
-    if !lowers.is_empty() {
-        world.telemetry.reaction(begun.elapsed());
-    }
-    // Pods that restart before the flag is down would come up on the old value and count as proof.
-    taken && restart(world, restarts, RETREAT_CALL).await
+    let taken = futures::future::join_all(writes).await;
+    world.telemetry.reaction(begun.elapsed());
+    sent.extend(open.into_iter().zip(&taken).filter(|(_, taken)| **taken).map(|(lower, _)| lower.clone()));
+    taken.into_iter().all(|t| t)
 }
 
 async fn seal(world: &World, seals: &[Seal]) -> bool {

@@ -111,6 +111,7 @@ impl World {
             && before.workloads == after.workloads
             && before.targets == after.targets
             && self.outcomes(then) == self.outcomes(half)
+            && self.metrics.away(then) == self.metrics.away(half)
             && !self.catching_up(half)
         {
             let decision = step(&told.view, &told.state, &after, half);

@@ -81,6 +81,10 @@ pub struct Workload {
 const PROGRESS_DEADLINE: TimeDelta = TimeDelta::minutes(10);
 
 impl Workload {
+    fn generation(&self) -> i64 {
+        i64::try_from(self.rollouts.len()).unwrap_or(i64::MAX)
+    }
+
     fn read(&self, now: Time) -> FoundWorkload {
         let (at, enabled) = self.rollouts.last().copied().unwrap_or((now, false));
         let crashing = self.crashes && enabled && now > at;
@@ -89,6 +93,7 @@ impl Workload {
         let complete = rolled && !short;
         let old: Vec<String> = (0..self.desired).map(|i| format!("pod-{i}")).collect();
         FoundWorkload {
+            generation: self.generation(),
             complete,
             desired: self.desired,
             ready: if complete { self.desired } else { 0 },
@@ -169,7 +174,9 @@ impl Cluster {
         let value_owned = value.is_none_or(|v| v.owner.manager == manager);
         let stamp_owned = stamped.is_some_and(|s| s.owner.manager == manager);
         let sealed = stamp.as_ref().is_some_and(|s| s.kind == StampKind::Sealed);
+        let own = entry.workloads.first().filter(|_| place.kind == PlaceKind::WorkloadEnv);
         TargetReading::Found(FoundTarget {
+            generation: own.and_then(|key| self.workloads.get(key)).map_or(0, Workload::generation),
             uid: holder.uid.clone(),
             resource_version: holder.version.to_string(),
             deleting: false,
@@ -201,7 +208,7 @@ impl Cluster {
             }
         } else if entry.workloads.is_empty() {
             let enabled = self.value(place) == Some(entry.values.enabled);
-            self.exposure.entry(entry.environment).or_default().push((now, enabled));
+            self.expose(entry.environment, now, enabled);
         }
     }
 
@@ -214,8 +221,14 @@ impl Cluster {
         workload.rollouts.push((now, enabled));
         let at = now + workload.latency;
         for environment in environments {
-            self.exposure.entry(environment).or_default().push((at, enabled));
+            self.expose(environment, at, enabled);
         }
+    }
+
+    fn expose(&mut self, environment: EnvironmentKey, at: Time, enabled: bool) {
+        let exposure = self.exposure.entry(environment).or_default();
+        exposure.push((at, enabled));
+        exposure.sort_by_key(|(at, _)| *at);
     }
 }
 

@@ -70,8 +70,10 @@ pub struct Faults {
     pub unread: u64,
     /// The fate of certain requests, by their number from zero; the others are sound.
     pub script: Vec<(usize, Fate)>,
-    /// The fate of the first raise after a moment.
+    /// The fate of the first raises after certain moments, one each.
     pub raises: Vec<(Time, Fate)>,
+    /// The fate of the first lowerings after certain moments, one each.
+    pub lowers: Vec<(Time, Fate)>,
 }
 
 /// The most seconds by which a late write is late, and a cache behind.
@@ -87,10 +89,14 @@ impl Faults {
         if let Some((_, fate)) = self.script.iter().find(|(n, _)| *n == number) {
             return *fate;
         }
-        if matches!(request, Request::Raise(_))
-            && let Some(index) = self.raises.iter().position(|(from, _)| *from <= now)
-        {
-            return self.raises.remove(index).1;
+        let mut none = Vec::new();
+        let planned = match request {
+            Request::Raise(_) => &mut self.raises,
+            Request::Lower(_) => &mut self.lowers,
+            _ => &mut none,
+        };
+        if let Some(index) = planned.iter().position(|(from, _)| *from <= now) {
+            return planned.remove(index).1;
         }
         if !self.active(now) {
             return Fate::Sound;

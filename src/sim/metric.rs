@@ -75,7 +75,7 @@ impl Metrics {
 
     /// Answers a probe at `now`.
     pub fn measure(&self, measure: &Measure, cluster: &Cluster, now: Time) -> Measured {
-        if self.outages.iter().any(|(from, to)| *from <= now && now < *to) {
+        if self.away(now) {
             let why = "the simulated Prometheus does not answer".to_owned();
             return Measured { answers: Vec::new(), failed: Some((AnswerError::Query, why)) };
         }
@@ -83,6 +83,11 @@ impl Metrics {
         let one = |q: &Question, at| answers(q, at, self.sample(&measure.environment, cluster, at), bounds);
         let all = measure.questions.iter().flat_map(|q| q.moments().map(move |at| (q, at)));
         Measured { answers: all.map(|(q, at)| one(q, at)).collect(), failed: None }
+    }
+
+    /// Whether nothing is answered at a moment.
+    pub fn away(&self, at: Time) -> bool {
+        self.outages.iter().any(|(from, to)| *from <= at && at < *to)
     }
 
     /// What an environment answers at a moment, past or present.

@@ -17,7 +17,9 @@ impl Cluster {
         let holder = self.found(target, Some(&raise.resource_version))?;
         let manager = format!("hoist/{}", target.flag);
         let held = holder.values.get(&slot(&target.place));
-        if !raise.force && held.is_some_and(|v| v.owner.manager != manager) {
+        // The same value is joined without force; another one is a conflict.
+        let same = held.map(|v| v.text.as_str()) == target.values.enabled.text();
+        if !raise.force && !same && held.is_some_and(|v| v.owner.manager != manager) {
             return Err(Refusal::Conflict);
         }
         self.write(target, &target.values.enabled.clone(), &raise.stamp, now);

@@ -33,6 +33,7 @@ fn reading(object: &DynamicObject, place: &TargetPlace, flag: &str) -> FoundTarg
     FoundTarget {
         uid: metadata.uid.clone().unwrap_or_default(),
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
+        generation: metadata.generation.unwrap_or(0),
         deleting: metadata.deletion_timestamp.is_some(),
         owner: owning.iter().find(|o| o.manager != manager).or(owning.first()).cloned(),
         // A seal leaves the value to whoever owns it.

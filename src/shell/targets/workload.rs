@@ -71,6 +71,7 @@ fn rollout(deployment: &Deployment) -> FoundWorkload {
     let condition = |type_: &str| status.conditions.iter().flatten().find(|c| c.type_ == type_);
     let paused = spec.paused == Some(true);
     FoundWorkload {
+        generation: deployment.metadata.generation.unwrap_or(0),
         complete: observed(deployment)
             && updated == desired
             && ready == desired

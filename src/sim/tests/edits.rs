@@ -16,11 +16,11 @@ fn deleted_in_mid_soak_the_flag_stays() {
         &["eu", "apac"],
         |w| w.plan(minute(10), Act::Delete(OnDelete::Keep)),
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:10:00  1 eu         Soaking → Finished         the schedule was deleted, and its onDelete is Keep: the flag stays as it is
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:10:00  1 eu         Soaking → Finished         the schedule was deleted, and its onDelete is Keep: the flag stays as it is
+        "#]],
     );
     expect![[r#"eu="true" apac="false""#]].assert_eq(&values(&world));
     assert!(world.store.now.schedule.is_none());
@@ -32,12 +32,12 @@ fn deleted_in_mid_soak_the_flag_goes_back() {
         &["eu", "apac"],
         |w| w.plan(minute(10), Act::Delete(OnDelete::Rollback)),
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:10:00  1 eu         Soaking → RollingBack      the schedule was deleted, and its onDelete is Rollback
-        05-05 09:10:20  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:10:00  1 eu         Soaking → RollingBack      the schedule was deleted, and its onDelete is Rollback
+            05-05 09:10:21  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        "#]],
     );
     expect![[r#"eu="false" apac="false""#]].assert_eq(&values(&world));
     assert!(world.store.now.schedule.is_none());
@@ -54,12 +54,12 @@ fn an_invalid_spec_stops_advance_and_not_the_rollback() {
         &["eu", "apac"],
         spoil,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:11:22  1 eu         Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
-        05-05 09:11:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:11:23  1 eu         Soaking → RollingBack      errors: 1.059 is above max 0.05 over 5m, for 1m
+            05-05 09:11:44  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        "#]],
     );
 }
 
@@ -73,12 +73,12 @@ fn an_unreadable_spec_stops_advance_and_not_the_rollback() {
         &["eu", "apac"],
         garble,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:11:22  1 eu         Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
-        05-05 09:11:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:11:23  1 eu         Soaking → RollingBack      errors: 1.059 is above max 0.05 over 5m, for 1m
+            05-05 09:11:44  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        "#]],
     );
 }
 
@@ -89,17 +89,17 @@ fn a_changed_soak_is_for_the_next_environment() {
         &["eu", "apac"],
         edit,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:30:22  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:30:24  2 apac       Gating → Flipping          every gate is open
-        05-05 09:30:25  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:30:44  2 apac       Verifying → Soaking        the rollout is complete; soaks for 1h
-        05-05 10:30:44  1 eu         Completed → Finished       the schedule is complete
-        05-05 10:30:44  2 apac       Soaking → Completed        soaked for 1h: every check passes
-        05-05 10:30:44  2 apac       Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:30:23  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 09:30:25  2 apac       Gating → Flipping          every gate is open
+            05-05 09:30:26  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:30:46  2 apac       Verifying → Soaking        the rollout is complete; soaks for 1h
+            05-05 10:30:46  1 eu         Completed → Finished       the schedule is complete
+            05-05 10:30:46  2 apac       Soaking → Completed        soaked for 1h: every check passes
+            05-05 10:30:46  2 apac       Completed → Finished       the schedule is complete
+        "#]],
     );
 }
 
@@ -112,8 +112,8 @@ fn pods_that_crash_on_the_new_value_roll_back_before_any_soak() {
         &expect![[r#"
             05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
             05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-            05-05 09:00:23  1 eu         Verifying → RollingBack    rollout: Deployment conduit/app-eu: pod-new: CrashLoopBackOff
-            05-05 09:00:43  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+            05-05 09:00:24  1 eu         Verifying → RollingBack    rollout: Deployment conduit/app-eu: pod-new: CrashLoopBackOff
+            05-05 09:00:45  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
         "#]],
     );
 }
@@ -143,12 +143,12 @@ fn a_flip_that_arrives_in_part_is_sealed_and_sent_again() {
         world,
         part,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:06  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:25  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:30:25  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:30:25  1 eu         Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:06  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:26  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:30:26  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 09:30:26  1 eu         Completed → Finished       the schedule is complete
+        "#]],
     );
 }
 
@@ -159,24 +159,24 @@ fn a_flip_that_never_arrives_is_named() {
         &["eu"],
         refused,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:04  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:00:05  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:07  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:00:08  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:10  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:00:11  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:13  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:00:14  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:16  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:00:17  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:19  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:00:20  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:21  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:40  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:30:40  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:30:40  1 eu         Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:04  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+            05-05 09:00:05  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:07  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+            05-05 09:00:12  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:14  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+            05-05 09:00:24  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:26  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+            05-05 09:00:46  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:48  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+            05-05 09:01:28  1 eu         Gating → Flipping          every gate is open
+            05-05 09:01:30  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+            05-05 09:02:50  1 eu         Gating → Flipping          every gate is open
+            05-05 09:02:51  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:03:11  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:33:11  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 09:33:11  1 eu         Completed → Finished       the schedule is complete
+        "#]],
     );
 }
 
@@ -190,13 +190,13 @@ fn an_environment_taken_out_of_the_plan_does_not_stop_the_others() {
         &["eu", "apac"],
         strike,
         &expect![[r#"
-        05-05 09:10:01  2 apac       Gating → Flipping          every gate is open
-        05-05 09:10:02  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:10:21  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:40:21  2 apac       Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:40:21  2 apac       Completed → Finished       the schedule is complete
-        1 eu is Gating and waits: Spec: 1 eu eu is no longer part of the schedule
-    "#]],
+            05-05 09:10:01  2 apac       Gating → Flipping          every gate is open
+            05-05 09:10:02  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:10:22  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:40:22  2 apac       Soaking → Completed        soaked for 30m: every check passes
+            05-05 09:40:22  2 apac       Completed → Finished       the schedule is complete
+            1 eu is Gating and waits: Spec: 1 eu eu is no longer part of the schedule
+        "#]],
     );
 }
 
@@ -210,17 +210,17 @@ fn the_owner_of_an_environment_stops_what_comes_into_it() {
         &["eu", "apac"],
         suspend,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:30:22  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 10:00:00  2 apac       Gating → Flipping          every gate is open
-        05-05 10:00:01  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 10:00:20  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 10:30:20  1 eu         Completed → Finished       the schedule is complete
-        05-05 10:30:20  2 apac       Soaking → Completed        soaked for 30m: every check passes
-        05-05 10:30:20  2 apac       Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:30:23  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:00:00  2 apac       Gating → Flipping          every gate is open
+            05-05 10:00:01  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 10:00:21  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:30:21  1 eu         Completed → Finished       the schedule is complete
+            05-05 10:30:21  2 apac       Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:30:21  2 apac       Completed → Finished       the schedule is complete
+        "#]],
     );
 }
 
@@ -234,11 +234,11 @@ fn an_environment_that_vanishes_in_mid_soak_goes_on_being_watched() {
         &["eu", "apac"],
         vanish,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:11:22  1 eu         Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
-        05-05 09:11:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:11:23  1 eu         Soaking → RollingBack      errors: 1.059 is above max 0.05 over 5m, for 1m
+            05-05 09:11:44  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        "#]],
     );
 }

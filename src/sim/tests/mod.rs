@@ -2,6 +2,8 @@
 
 mod crash;
 mod edits;
+mod exhaustive;
+mod found;
 mod stories;
 mod timelines;
 

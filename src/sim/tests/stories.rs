@@ -137,6 +137,15 @@ fn untrue(world: &World) -> Option<String> {
                 return Some(format!("{} is {} and {} is {value:?}", run.label(), run.stage.state(), target.place));
             }
         }
+        let exposed = world.cluster.exposed_since(run.environment(), world.now).is_some();
+        let proven = match run.stage.state() {
+            RunState::RolledBack => !exposed,
+            RunState::Soaking | RunState::Completed => exposed,
+            _ => true,
+        };
+        if !proven && !observed {
+            return Some(format!("{} is {}, and its pods run on another value", run.label(), run.stage.state()));
+        }
     }
     None
 }

@@ -43,37 +43,37 @@ fn all_good_through_six_environments() {
         &SIX,
         |_| {},
         &expect![[r#"
-        05-05 09:00:02  1 staging    Gating → Flipping          every gate is open
-        05-05 09:00:03  1 staging    Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 staging    Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:30:22  1 staging    Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:30:24  2 canary     Gating → Flipping          every gate is open
-        05-05 09:30:25  2 canary     Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:30:44  2 canary     Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 10:00:44  2 canary     Soaking → Completed        soaked for 30m: every check passes
-        05-05 10:00:46  3 eu         Gating → Flipping          every gate is open
-        05-05 10:00:47  3 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 10:01:06  3 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 10:31:06  3 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 10:31:08  4 apac       Gating → Flipping          every gate is open
-        05-05 10:31:09  4 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 10:31:28  4 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 11:01:28  4 apac       Soaking → Completed        soaked for 30m: every check passes
-        05-05 11:01:30  5 us-east    Gating → Flipping          every gate is open
-        05-05 11:01:31  5 us-east    Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 11:01:50  5 us-east    Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 11:31:50  5 us-east    Soaking → Completed        soaked for 30m: every check passes
-        05-05 11:31:52  6 us-west    Gating → Flipping          every gate is open
-        05-05 11:31:53  6 us-west    Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 11:32:12  6 us-west    Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 12:02:12  1 staging    Completed → Finished       the schedule is complete
-        05-05 12:02:12  2 canary     Completed → Finished       the schedule is complete
-        05-05 12:02:12  3 eu         Completed → Finished       the schedule is complete
-        05-05 12:02:12  4 apac       Completed → Finished       the schedule is complete
-        05-05 12:02:12  5 us-east    Completed → Finished       the schedule is complete
-        05-05 12:02:12  6 us-west    Soaking → Completed        soaked for 30m: every check passes
-        05-05 12:02:12  6 us-west    Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:00:02  1 staging    Gating → Flipping          every gate is open
+            05-05 09:00:03  1 staging    Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 staging    Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:30:23  1 staging    Soaking → Completed        soaked for 30m: every check passes
+            05-05 09:30:25  2 canary     Gating → Flipping          every gate is open
+            05-05 09:30:26  2 canary     Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:30:46  2 canary     Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:00:46  2 canary     Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:00:48  3 eu         Gating → Flipping          every gate is open
+            05-05 10:00:49  3 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 10:01:09  3 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:31:09  3 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:31:11  4 apac       Gating → Flipping          every gate is open
+            05-05 10:31:12  4 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 10:31:32  4 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 11:01:32  4 apac       Soaking → Completed        soaked for 30m: every check passes
+            05-05 11:01:34  5 us-east    Gating → Flipping          every gate is open
+            05-05 11:01:35  5 us-east    Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 11:01:55  5 us-east    Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 11:31:55  5 us-east    Soaking → Completed        soaked for 30m: every check passes
+            05-05 11:31:57  6 us-west    Gating → Flipping          every gate is open
+            05-05 11:31:58  6 us-west    Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 11:32:18  6 us-west    Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 12:02:18  1 staging    Completed → Finished       the schedule is complete
+            05-05 12:02:18  2 canary     Completed → Finished       the schedule is complete
+            05-05 12:02:18  3 eu         Completed → Finished       the schedule is complete
+            05-05 12:02:18  4 apac       Completed → Finished       the schedule is complete
+            05-05 12:02:18  5 us-east    Completed → Finished       the schedule is complete
+            05-05 12:02:18  6 us-west    Soaking → Completed        soaked for 30m: every check passes
+            05-05 12:02:18  6 us-west    Completed → Finished       the schedule is complete
+        "#]],
     );
     assert!(world.values().iter().all(|(_, v)| v == "\"true\""));
 }
@@ -85,16 +85,16 @@ fn breach_in_eu_stops_apac() {
         &["canary", "eu", "apac"],
         regress,
         &expect![[r#"
-        05-05 09:00:02  1 canary     Gating → Flipping          every gate is open
-        05-05 09:00:03  1 canary     Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 canary     Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:30:22  1 canary     Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:30:24  2 eu         Gating → Flipping          every gate is open
-        05-05 09:30:25  2 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:30:44  2 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:41:44  2 eu         Soaking → RollingBack      errors: 1.06 is above max 0.05 over 5m, for 1m
-        05-05 09:42:04  2 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
+            05-05 09:00:02  1 canary     Gating → Flipping          every gate is open
+            05-05 09:00:03  1 canary     Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 canary     Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:30:23  1 canary     Soaking → Completed        soaked for 30m: every check passes
+            05-05 09:30:25  2 eu         Gating → Flipping          every gate is open
+            05-05 09:30:26  2 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:30:46  2 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:41:46  2 eu         Soaking → RollingBack      errors: 1.055 is above max 0.05 over 5m, for 1m
+            05-05 09:42:07  2 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        "#]],
     );
     expect![[r#"canary="true" eu="false" apac="false""#]].assert_eq(&values(&world));
 }
@@ -106,17 +106,17 @@ fn an_outage_of_prometheus_extends_the_soak_and_rolls_nothing_back() {
         &["eu", "apac"],
         outage,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 10:00:00  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 10:00:02  2 apac       Gating → Flipping          every gate is open
-        05-05 10:00:03  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 10:00:22  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 10:30:22  1 eu         Completed → Finished       the schedule is complete
-        05-05 10:30:22  2 apac       Soaking → Completed        soaked for 30m: every check passes
-        05-05 10:30:22  2 apac       Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:00:00  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:00:02  2 apac       Gating → Flipping          every gate is open
+            05-05 10:00:03  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 10:00:23  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:30:23  1 eu         Completed → Finished       the schedule is complete
+            05-05 10:30:23  2 apac       Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:30:23  2 apac       Completed → Finished       the schedule is complete
+        "#]],
     );
 }
 
@@ -127,17 +127,17 @@ fn data_that_was_never_there_extends_the_soak() {
         &["eu", "apac"],
         gap,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:49:52  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:49:54  2 apac       Gating → Flipping          every gate is open
-        05-05 09:49:55  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:50:14  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 10:20:14  1 eu         Completed → Finished       the schedule is complete
-        05-05 10:20:14  2 apac       Soaking → Completed        soaked for 30m: every check passes
-        05-05 10:20:14  2 apac       Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:49:53  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 09:49:55  2 apac       Gating → Flipping          every gate is open
+            05-05 09:49:56  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:50:16  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:20:16  1 eu         Completed → Finished       the schedule is complete
+            05-05 10:20:16  2 apac       Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:20:16  2 apac       Completed → Finished       the schedule is complete
+        "#]],
     );
 }
 
@@ -156,12 +156,12 @@ fn doubtful_answers_hold_the_soak() {
         &["eu"],
         doubt,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:54:52  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:54:52  1 eu         Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:54:53  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 09:54:53  1 eu         Completed → Finished       the schedule is complete
+        "#]],
     );
 }
 
@@ -172,12 +172,12 @@ fn a_breach_before_the_flip_keeps_the_gate_closed() {
         &["eu"],
         bad,
         &expect![[r#"
-        05-05 09:30:03  1 eu         Gating → Flipping          every gate is open
-        05-05 09:30:04  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:30:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 10:00:23  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 10:00:23  1 eu         Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:30:03  1 eu         Gating → Flipping          every gate is open
+            05-05 09:30:04  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:30:24  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:00:24  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:00:24  1 eu         Completed → Finished       the schedule is complete
+        "#]],
     );
 }
 
@@ -192,14 +192,14 @@ fn a_pause_in_mid_flip_seals() {
         &["eu"],
         pause,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:04  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
-        05-05 09:20:01  1 eu         Gating → Flipping          every gate is open
-        05-05 09:20:02  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:20:21  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:50:21  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 09:50:21  1 eu         Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:04  1 eu         Flipping → Gating          the flip did not arrive; its targets are sealed against a late write
+            05-05 09:20:01  1 eu         Gating → Flipping          every gate is open
+            05-05 09:20:02  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:20:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:50:22  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 09:50:22  1 eu         Completed → Finished       the schedule is complete
+        "#]],
     );
     expect!["Sealed Raised"].assert_eq(&kinds(&world));
 }
@@ -225,12 +225,12 @@ fn disabled_by_hand_is_a_rollback_by_a_person() {
         &["eu", "apac"],
         |w| w.plan(minute(10), Act::Set("eu", 0, Hand::Disabled)),
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:10:22  1 eu         Soaking → RollingBack      ConfigMap conduit/flags-eu key FLAG was set to "false" by field manager kubectl-edit at 2025-05-05 09:10:00 UTC: that is a rollback by a person [kubectl-edit]
-        05-05 09:10:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:10:23  1 eu         Soaking → RollingBack      ConfigMap conduit/flags-eu key FLAG was set to "false" by field manager kubectl-edit at 2025-05-05 09:10:00 UTC: that is a rollback by a person [kubectl-edit]
+            05-05 09:10:43  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        "#]],
     );
 }
 
@@ -245,12 +245,12 @@ fn a_third_value_holds_until_it_is_put_right() {
         &["eu", "apac"],
         hand,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 10:10:00  1 eu         Soaking → RollingBack      Rollback by a person [Intervention order-1]
-        05-05 10:10:20  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:10:00  1 eu         Soaking → RollingBack      Rollback by a person [Intervention order-1]
+            05-05 10:10:21  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        "#]],
     );
 }
 
@@ -287,12 +287,12 @@ fn a_target_made_anew_is_not_taken_for_the_old_one() {
         &["eu", "apac"],
         replace,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:16:22  1 eu         Soaking → RollingBack      errors: 1.057 is above max 0.05 over 5m, for 1m
-        1 eu is RollingBack and held: TargetReplaced: ConfigMap conduit/flags-eu key FLAG was deleted and made anew at "true"; it is not the one that was armed and is not written. Set it to "false" by hand
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:16:23  1 eu         Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
+            1 eu is RollingBack and held: TargetReplaced: ConfigMap conduit/flags-eu key FLAG was deleted and made anew at "true"; it is not the one that was armed and is not written. Set it to "false" by hand
+        "#]],
     );
 }
 
@@ -308,18 +308,18 @@ fn a_schedule_made_anew_does_not_raise_what_was_rolled_back() {
         &["eu"],
         again,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:10:00  1 eu         Soaking → RollingBack      Rollback by a person [Intervention order-1]
-        05-05 09:10:20  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-        05-05 10:00:00  1 eu         Gating → Skipped           a Retry opened the next epoch
-        05-05 10:00:01  1 eu #2      Gating → Flipping          every gate is open; epoch opened by Intervention order-2
-        05-05 10:00:02  1 eu #2      Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 10:00:21  1 eu #2      Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 10:30:21  1 eu #2      Soaking → Completed        soaked for 30m: every check passes
-        05-05 10:30:21  1 eu #2      Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:10:00  1 eu         Soaking → RollingBack      Rollback by a person [Intervention order-1]
+            05-05 09:10:21  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+            05-05 10:00:00  1 eu         Gating → Skipped           a Retry opened the next epoch
+            05-05 10:00:01  1 eu #2      Gating → Flipping          every gate is open; epoch opened by Intervention order-2
+            05-05 10:00:02  1 eu #2      Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 10:00:22  1 eu #2      Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:30:22  1 eu #2      Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:30:22  1 eu #2      Completed → Finished       the schedule is complete
+        "#]],
     );
 }
 
@@ -333,22 +333,22 @@ fn a_retry_opens_the_next_epoch() {
         &["canary", "eu"],
         retry,
         &expect![[r#"
-        05-05 09:00:02  1 canary     Gating → Flipping          every gate is open
-        05-05 09:00:03  1 canary     Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:22  1 canary     Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:11:22  1 canary     Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
-        05-05 09:11:42  1 canary     RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-canary are back on the old value
-        05-05 10:00:01  1 canary #2  Gating → Flipping          every gate is open; epoch opened by Intervention order-1
-        05-05 10:00:02  1 canary #2  Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 10:00:21  1 canary #2  Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 10:30:21  1 canary #2  Soaking → Completed        soaked for 30m: every check passes
-        05-05 10:30:23  2 eu         Gating → Flipping          every gate is open
-        05-05 10:30:24  2 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 10:30:43  2 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 11:00:43  1 canary #2  Completed → Finished       the schedule is complete
-        05-05 11:00:43  2 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 11:00:43  2 eu         Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:00:02  1 canary     Gating → Flipping          every gate is open
+            05-05 09:00:03  1 canary     Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:23  1 canary     Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:11:23  1 canary     Soaking → RollingBack      errors: 1.059 is above max 0.05 over 5m, for 1m
+            05-05 09:11:44  1 canary     RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-canary are back on the old value
+            05-05 10:00:01  1 canary #2  Gating → Flipping          every gate is open; epoch opened by Intervention order-1
+            05-05 10:00:02  1 canary #2  Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 10:00:22  1 canary #2  Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:30:22  1 canary #2  Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:30:24  2 eu         Gating → Flipping          every gate is open
+            05-05 10:30:25  2 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 10:30:45  2 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 11:00:45  1 canary #2  Completed → Finished       the schedule is complete
+            05-05 11:00:45  2 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 11:00:45  2 eu         Completed → Finished       the schedule is complete
+        "#]],
     );
 }
 
