@@ -23,7 +23,7 @@ pub(super) struct Args {
     #[arg(long, env = "HOIST_LISTEN", default_value = "127.0.0.1:9091")]
     listen: SocketAddr,
     /// What is logged, as tracing's filter: `info`, `hoist=debug`.
-    #[arg(long, env = "HOIST_LOG", default_value = "info,kube=warn")]
+    #[arg(long, env = "HOIST_LOG", default_value = "info,kube=warn,kube_client=off")]
     log: String,
     /// How it is logged; pretty on a terminal, JSON otherwise.
     #[arg(long, env = "HOIST_LOG_FORMAT")]
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         |config| async {
             let stop = CancellationToken::new();
             tokio::spawn(stop_on_signals(stop.clone()));
-            shell::controller::run(config, args.namespace.as_deref(), args.listen, stop).await?;
+            Box::pin(shell::controller::run(config, args.namespace.as_deref(), args.listen, stop)).await?;
             Ok(ExitCode::SUCCESS)
         },
         &args.connection,

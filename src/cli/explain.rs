@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 
-use kube::api::{Api, ListParams};
+use futures::future::join_all;
 use kube::{Client, ResourceExt};
 use serde::Serialize;
 
-use super::{Connection, Output, named, online};
+use super::{Connection, Known, Output, named, online, runs, schedule};
 use crate::analysis::{CheckLedger, Outcome, judge};
-use crate::api::{ConditionStatus, MigrationRun, MigrationSchedule, RunState, Time};
+use crate::api::{Armed, Check, ConditionStatus, MigrationRun, RunState, Time};
 use crate::engine::{Measure, Question};
-use crate::shell::error::{CALL, within};
 use crate::shell::prometheus::Prometheus;
 
 /// Arguments of `hoist explain`.
@@ -34,6 +33,9 @@ struct Explanation {
     summary: String,
     environments: Vec<Environment>,
     pauses: Vec<String>,
+    /// Runs that are stored but cannot be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<String>,
     /// What comes next, in a sentence.
     next: String,
 }
@@ -79,21 +81,19 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 async fn gather(client: &Client, namespace: &str, name: &str) -> Result<Explanation, String> {
-    let schedules: Api<MigrationSchedule> = Api::namespaced(client.clone(), namespace);
-    let schedule = within("read the schedule", CALL, schedules.get(name)).await.map_err(|e| e.to_string())?;
-    let runs: Api<MigrationRun> = Api::namespaced(client.clone(), namespace);
-    let runs = within("list runs", CALL, runs.list(&ListParams::default())).await.map_err(|e| e.to_string())?;
-    let uid = schedule.uid().unwrap_or_default();
-    let own: Vec<MigrationRun> = runs.items.into_iter().filter(|r| r.spec.schedule.uid == uid).collect();
-    let mut explanation = explain(&schedule, &own);
+    let schedule = schedule(client, namespace, name).await?;
+    let (own, unreadable) = runs(client, &schedule).await?;
+    let mut explanation = Explanation { unreadable, ..explain(&schedule, &own) };
     let prometheus = Prometheus::new(client.clone());
-    for run in &own {
+    // All at once: a person asks most when a Prometheus does not answer.
+    let all = join_all(own.iter().map(|run| evidence(&prometheus, run))).await;
+    for (run, evidence) in own.iter().zip(all) {
         let key = run.spec.environment.to_string();
         let of = explanation.environments.iter_mut();
         if let Some(e) =
             of.into_iter().find(|e| e.phase == run.spec.phase && e.environment == key && e.epoch == run.spec.epoch)
         {
-            e.evidence = evidence(&prometheus, run).await;
+            e.evidence = evidence;
         }
     }
     Ok(explanation)
@@ -105,39 +105,33 @@ async fn evidence(prometheus: &Prometheus, run: &MigrationRun) -> Vec<String> {
     let Some((armed, rolled_out)) = status.and_then(|s| Some((s.armed.as_ref()?, s.rolled_out?))) else {
         return Vec::new();
     };
+    join_all(armed.checks.iter().map(|check| asked(prometheus, run, armed, check, rolled_out))).await
+}
+
+async fn asked(prometheus: &Prometheus, run: &MigrationRun, armed: &Armed, check: &Check, rolled_out: Time) -> String {
     let now = crate::shell::clock::now();
-    let mut lines = Vec::new();
-    for check in &armed.checks {
-        let ledger = CheckLedger::new(check, &armed.prometheus, rolled_out);
-        if now < ledger.next() {
-            lines.push(format!(
-                "{} is first asked at {}: nothing from before the flip is looked at",
-                check.name,
-                clock(ledger.next())
-            ));
-            continue;
-        }
-        let measure = Measure {
-            run: run.name_any(),
-            check: check.name.clone(),
-            environment: run.spec.environment.clone(),
-            prometheus: armed.prometheus.clone(),
-            questions: vec![Question::new(check, ledger.window_at(now), now)],
-        };
-        let measured = prometheus.measure(&measure).await;
-        lines.push(match (measured.answers.first(), measured.failed) {
-            (Some(answers), _) => {
-                let judged = judge(&check.threshold, answers, CheckLedger::max_age(armed.prometheus.scrape_interval));
-                format!("{} {}: {}", check.name, word(judged.outcome), judged.sentence)
-            }
-            (None, failed) => format!(
-                "{} could not be asked from here: {}",
-                check.name,
-                failed.map(|(_, why)| why).unwrap_or_default()
-            ),
-        });
+    let ledger = CheckLedger::new(check, &armed.prometheus, rolled_out);
+    if now < ledger.next() {
+        let at = clock(ledger.next());
+        return format!("{} is first asked at {at}: nothing from before the flip is looked at", check.name);
     }
-    lines
+    let measure = Measure {
+        run: run.name_any(),
+        check: check.name.clone(),
+        environment: run.spec.environment.clone(),
+        prometheus: armed.prometheus.clone(),
+        questions: vec![Question::new(check, ledger.window_at(now), now)],
+    };
+    let measured = prometheus.measure(&measure).await;
+    match (measured.answers.first(), measured.failed) {
+        (Some(answers), _) => {
+            let judged = judge(&check.threshold, answers, CheckLedger::max_age(armed.prometheus.scrape_interval));
+            format!("{} {}: {}", check.name, word(judged.outcome), judged.sentence)
+        }
+        (None, failed) => {
+            format!("{} could not be asked from here: {}", check.name, failed.map(|(_, why)| why).unwrap_or_default())
+        }
+    }
 }
 
 fn word(outcome: Outcome) -> &'static str {
@@ -149,7 +143,7 @@ fn word(outcome: Outcome) -> &'static str {
     }
 }
 
-fn explain(schedule: &MigrationSchedule, runs: &[MigrationRun]) -> Explanation {
+fn explain(schedule: &Known, runs: &[MigrationRun]) -> Explanation {
     let status = schedule.status.clone().unwrap_or_default();
     let environments = status.environments.iter().map(|e| {
         let run = runs.iter().find(|r| {
@@ -190,7 +184,11 @@ fn explain(schedule: &MigrationSchedule, runs: &[MigrationRun]) -> Explanation {
         }
     });
     Explanation {
-        schedule: format!("{}/{}", schedule.namespace().unwrap_or_default(), schedule.name_any()),
+        schedule: format!(
+            "{}/{}",
+            schedule.metadata.namespace.as_deref().unwrap_or_default(),
+            schedule.metadata.name.as_deref().unwrap_or_default()
+        ),
         summary: summary(schedule),
         environments: environments.collect(),
         pauses: status
@@ -198,11 +196,12 @@ fn explain(schedule: &MigrationSchedule, runs: &[MigrationRun]) -> Explanation {
             .iter()
             .map(|p| format!("{} since {}: {}", p.intervention, clock(p.since), p.reason))
             .collect(),
+        unreadable: Vec::new(),
         next: next(schedule),
     }
 }
 
-fn summary(schedule: &MigrationSchedule) -> String {
+fn summary(schedule: &Known) -> String {
     let Some(status) = schedule.status.as_ref().filter(|s| !s.conditions.is_empty()) else {
         return "no controller has looked at it yet".to_owned();
     };
@@ -215,7 +214,7 @@ fn summary(schedule: &MigrationSchedule) -> String {
 }
 
 /// What comes next, told from where the schedule stands.
-fn next(schedule: &MigrationSchedule) -> String {
+fn next(schedule: &Known) -> String {
     let status = schedule.status.clone().unwrap_or_default();
     let holds = |type_: &str| status.conditions.iter().any(|c| c.type_ == type_ && c.status == ConditionStatus::True);
     if holds("Completed") {
@@ -276,6 +275,9 @@ fn told(explanation: &Explanation) -> String {
         for line in e.history.iter().skip(e.history.len().saturating_sub(kept)) {
             let _ = writeln!(text, "    {line}");
         }
+    }
+    for line in &explanation.unreadable {
+        let _ = writeln!(text, "{line}");
     }
     for pause in &explanation.pauses {
         let _ = writeln!(text, "paused by {pause}");

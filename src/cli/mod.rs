@@ -7,8 +7,15 @@ mod order;
 mod validate;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::{Client, ResourceExt};
+
+use crate::api::{MigrationRun, MigrationSchedule, MigrationScheduleStatus};
+use crate::shell::error::within;
+use crate::shell::store::Store;
 
 /// Carries a feature flag through environments on evidence, and puts it back by itself.
 #[derive(Debug, Parser)]
@@ -106,6 +113,39 @@ impl Connection {
             None => kube::Config::infer().await.map_err(|e| told(&e)),
         }
     }
+}
+
+/// How long one answer of the API server is waited for: a person who waits sees that it is slow.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is known of a schedule, also of one whose spec cannot be read: people must be able to roll that back too.
+struct Known {
+    metadata: kube::api::ObjectMeta,
+    status: Option<MigrationScheduleStatus>,
+}
+
+async fn schedule(client: &Client, namespace: &str, name: &str) -> Result<Known, String> {
+    let resource = ApiResource::erase::<MigrationSchedule>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let object = within("read the schedule", PATIENCE, api.get(name)).await.map_err(|e| e.to_string())?;
+    let status = object.data.get("status").and_then(|s| serde_json::from_value(s.clone()).ok());
+    Ok(Known { metadata: object.metadata, status })
+}
+
+/// The runs of a schedule, and what is wrong with those that cannot be read.
+async fn runs(client: &Client, schedule: &Known) -> Result<(Vec<MigrationRun>, Vec<String>), String> {
+    let (namespace, uid) = (schedule.metadata.namespace.as_deref(), schedule.metadata.uid.as_deref());
+    let store = Store::new(client.clone());
+    let found = store.runs_of(namespace.unwrap_or_default(), uid.unwrap_or_default()).await;
+    let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
+    for run in found.map_err(|e| e.to_string())? {
+        let name = run.name_any();
+        match run.0 {
+            Ok(run) => runs.push(run),
+            Err(error) => unreadable.push(format!("run {name} cannot be read: {}", error.error)),
+        }
+    }
+    Ok((runs, unreadable))
 }
 
 /// A schedule as people name it: `NAMESPACE/NAME`, or a name in the context's own namespace.

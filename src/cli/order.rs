@@ -3,15 +3,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt};
 
-use super::{Connection, Output, named, online};
-use crate::api::{
-    Action, Intervention, InterventionSpec, MigrationRun, MigrationSchedule, OrderOutcome, RunState, ScheduleRef,
-};
+use super::{Connection, Known, Output, PATIENCE, named, online, runs, schedule};
+use crate::api::{Action, Intervention, InterventionSpec, MigrationRun, OrderOutcome, RunState, ScheduleRef};
 use crate::shell::clock;
-use crate::shell::error::{CALL, within};
+use crate::shell::error::within;
 
 /// How long the answer is waited for.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -45,8 +43,7 @@ pub(super) fn run(args: &Args, action: Action) -> ExitCode {
 async fn order(args: &Args, action: Action, config: kube::Config) -> Result<ExitCode, String> {
     let (namespace, name) = named(&args.schedule, &config.default_namespace);
     let client = Client::try_from(config).map_err(|e| e.to_string())?;
-    let schedules: Api<MigrationSchedule> = Api::namespaced(client.clone(), &namespace);
-    let schedule = within("read the schedule", CALL, schedules.get(&name)).await.map_err(|e| e.to_string())?;
+    let schedule = schedule(&client, &namespace, &name).await?;
     let spec = spec(args, action, &schedule, &client).await?;
     let verb = format!("{action:?}").to_lowercase();
     let stamp = format!("{:x}", clock::now().timestamp());
@@ -54,7 +51,7 @@ async fn order(args: &Args, action: Action, config: kube::Config) -> Result<Exit
     let short: String = name.chars().take(200).collect();
     let object = Intervention::new(&format!("{short}-{verb}-{stamp}-{nonce:x}"), spec);
     let orders: Api<Intervention> = Api::namespaced(client, &namespace);
-    let created = within("write the order", CALL, orders.create(&PostParams::default(), &object))
+    let created = within("write the order", PATIENCE, orders.create(&PostParams::default(), &object))
         .await
         .map_err(|e| e.to_string())?;
     let answered = answer(&orders, &created.name_any()).await?;
@@ -63,14 +60,12 @@ async fn order(args: &Args, action: Action, config: kube::Config) -> Result<Exit
     Ok(if applied { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn spec(
-    args: &Args,
-    action: Action,
-    schedule: &MigrationSchedule,
-    client: &Client,
-) -> Result<InterventionSpec, String> {
+async fn spec(args: &Args, action: Action, schedule: &Known, client: &Client) -> Result<InterventionSpec, String> {
     let mut spec = InterventionSpec {
-        schedule: ScheduleRef { name: schedule.name_any(), uid: schedule.uid().unwrap_or_default() },
+        schedule: ScheduleRef {
+            name: schedule.metadata.name.clone().unwrap_or_default(),
+            uid: schedule.metadata.uid.clone().unwrap_or_default(),
+        },
         action,
         reason: args.reason.clone(),
         phase: None,
@@ -89,7 +84,7 @@ async fn spec(
     Ok(spec)
 }
 
-fn pauses(args: &Args, schedule: &MigrationSchedule) -> Result<Vec<String>, String> {
+fn pauses(args: &Args, schedule: &Known) -> Result<Vec<String>, String> {
     let all = schedule.status.iter().flat_map(|s| &s.pauses);
     let meant = all.filter(|p| {
         (args.phase.is_none() || p.phase == args.phase)
@@ -100,11 +95,8 @@ fn pauses(args: &Args, schedule: &MigrationSchedule) -> Result<Vec<String>, Stri
 }
 
 /// The one run that a retry can mean: the latest of its environment, rolled back or held.
-async fn closed_run(args: &Args, schedule: &MigrationSchedule, client: &Client) -> Result<String, String> {
-    let api: Api<MigrationRun> = Api::namespaced(client.clone(), &schedule.namespace().unwrap_or_default());
-    let runs = within("list runs", CALL, api.list(&ListParams::default())).await.map_err(|e| e.to_string())?;
-    let uid = schedule.uid().unwrap_or_default();
-    let own: Vec<_> = runs.items.into_iter().filter(|r| r.spec.schedule.uid == uid).collect();
+async fn closed_run(args: &Args, schedule: &Known, client: &Client) -> Result<String, String> {
+    let (own, _) = runs(client, schedule).await?;
     let latest = |run: &&MigrationRun| {
         !own.iter().any(|o| {
             o.spec.phase == run.spec.phase
@@ -134,7 +126,7 @@ async fn closed_run(args: &Args, schedule: &MigrationSchedule, client: &Client) 
 async fn answer(orders: &Api<Intervention>, name: &str) -> Result<Intervention, String> {
     let until = clock::monotonic() + ANSWER;
     loop {
-        let order = within("read the answer", CALL, orders.get(name)).await.map_err(|e| e.to_string())?;
+        let order = within("read the answer", PATIENCE, orders.get(name)).await.map_err(|e| e.to_string())?;
         if order.status.is_some() {
             return Ok(order);
         }

@@ -122,19 +122,7 @@ impl Pass<'_> {
         }
         let decision = writes.then_some(record.decision.as_str());
         if let Some(decision) = decision {
-            // Only what was seen to be down: pods that restart before that start on the value that is being taken back,
-            // and would carry the mark of a proof all the same.
-            let low = |r: &Restart| {
-                let feeds = |t: &ArmedTarget| t.place.namespace == r.namespace && t.workloads.contains(&r.workload);
-                flip.armed
-                    .targets
-                    .iter()
-                    .zip(&standings)
-                    .all(|(t, s)| !feeds(t) || s.as_ref().is_some_and(Standing::is_down))
-            };
-            let due = |r: &Restart| low(r) && !self.restarted(r) && self.seen.workloads.contains_key(&r.key());
-            let missing: Vec<_> = restarts(&flip, decision).into_iter().filter(due).collect();
-            self.lower_restarts.extend(missing);
+            self.restart_what_is_down(&flip, &standings, decision);
         }
         let unproven = self.unproven(&flip, decision);
         if down && unproven.is_none() {
@@ -154,6 +142,19 @@ impl Pass<'_> {
             None => run.held = None,
         }
         run.message = run.held.as_ref().map_or(record.reason, |h| h.message.clone());
+    }
+
+    /// Restarts the workloads whose targets were all seen to be down: pods that restart before that start on the value
+    /// that is being taken back, and would carry the mark of a proof all the same.
+    fn restart_what_is_down(&mut self, flip: &Flip, standings: &[Option<Standing>], decision: &str) {
+        let low = |r: &Restart| {
+            let feeds = |t: &ArmedTarget| t.place.namespace == r.namespace && t.workloads.contains(&r.workload);
+            let mut targets = flip.armed.targets.iter().zip(standings).filter(|(t, _)| feeds(t));
+            targets.all(|(_, s)| s.as_ref().is_some_and(Standing::is_down))
+        };
+        let due = |r: &Restart| low(r) && !self.restarted(r) && self.seen.workloads.contains_key(&r.key());
+        let missing: Vec<_> = restarts(flip, decision).into_iter().filter(due).collect();
+        self.lower_restarts.extend(missing);
     }
 
     /// Names who raised a flag again after it was put back. Nothing is written: only a `Retry` raises it for Hoist.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::analysis::CheckLedger;
 use crate::api::{
-    Armed, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Held, HeldReason, MigrationRun, MigrationRunSpec,
-    MigrationRunStatus, Mode, RollbackRecord, RunState, Time, Transition, Wait,
+    Armed, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Held, HeldReason, MigrationRun,
+    MigrationRunSpec, MigrationRunStatus, Mode, RollbackRecord, RunState, Time, Transition, Wait,
 };
 
 use super::target::{Owner, digest};

@@ -16,7 +16,7 @@ use kube::{Api, Client, Config, Resource, ResourceExt};
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
-use super::error::{Class, Error};
+use super::error::{Class, Error, within};
 use super::reconcile::{Wake, pause_after, reconcile};
 use super::view::schedules_of;
 use super::world::{Caches, Guarded, World};
@@ -44,15 +44,22 @@ pub async fn run(
     listen: SocketAddr,
     stop: CancellationToken,
 ) -> Result<(), String> {
+    let listener = http::listen(listen).await?;
+    let url = config.cluster_url.clone();
     let watching = client(config.clone(), false)?;
     let calling = client(config, true)?;
-    installed(&calling, scope).await?;
+    installed(&calling, scope).await.map_err(|error| format!("{error} (API server {url})"))?;
     let (triggers, caches) = watches(&watching, scope, &stop);
     let ready = Arc::new(AtomicBool::new(false));
     let schedules = Controller::new(scoped::<Scheduled>(&watching, scope), quick());
     let caches = Caches { schedules: schedules.store(), ..caches };
     let world = Arc::new(World::new(calling, caches));
-    let server = tokio::spawn(http::serve(listen, Arc::clone(&world.telemetry), Arc::clone(&ready), stop.clone()));
+    let counted = Arc::clone(&world);
+    let metrics = move || {
+        count(&counted);
+        counted.telemetry.text()
+    };
+    let server = tokio::spawn(http::serve(listener, metrics, Arc::clone(&ready), stop.clone()));
     let pass = Arc::new(Passes::default());
     let (waiting, filling) = (Arc::clone(&world), Arc::clone(&pass));
     let filled = tokio::spawn(async move {
@@ -108,7 +115,6 @@ async fn one_pass(passes: Arc<Passes>, object: Arc<Scheduled>, world: Arc<World>
     let result = reconcile(&world, &object).await;
     let class = result.as_ref().map(drop).map_err(Error::class);
     world.telemetry.pass(class, begun.elapsed());
-    count(&world);
     let mut failures = passes.failures.lock().unwrap_or_else(PoisonError::into_inner);
     match (result, class) {
         (Ok(wake), _) => {
@@ -159,15 +165,30 @@ fn client(mut config: Config, calls: bool) -> Result<Client, String> {
 
 /// Whether the CRDs are there; a watch on a kind that is not would only say so again and again.
 async fn installed(client: &Client, scope: Option<&str>) -> Result<(), String> {
-    let list = kube::api::ListParams::default().limit(1);
-    let api = scoped::<Scheduled>(client, scope);
-    match super::error::within("list schedules", Duration::from_secs(10), api.list(&list)).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.code() == Some(404) => {
-            Err("Hoist's custom resources are not installed; apply them with `hoist crd | kubectl apply --server-side -f -`".to_owned())
+    let found = tokio::join!(
+        listed(scoped::<Scheduled>(client, scope)),
+        listed(Api::<Guarded<Environment>>::all(client.clone())),
+        listed(scoped::<Guarded<MigrationRun>>(client, scope)),
+        listed(scoped::<Guarded<Intervention>>(client, scope)),
+    );
+    for result in [found.0, found.1, found.2, found.3] {
+        match result {
+            Ok(()) => {}
+            Err(error) if error.code() == Some(404) => {
+                return Err("Hoist's custom resources are not installed; apply them with `hoist crd | kubectl apply --server-side -f -`".to_owned());
+            }
+            Err(error) => return Err(format!("the API server cannot be asked: {error}")),
         }
-        Err(error) => Err(error.to_string()),
     }
+    Ok(())
+}
+
+async fn listed<K>(api: Api<K>) -> Result<(), Error>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let one = kube::api::ListParams::default().limit(1);
+    within("list objects", Duration::from_secs(10), api.list(&one)).await.map(drop)
 }
 
 fn quick() -> watcher::Config {

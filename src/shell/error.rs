@@ -18,7 +18,7 @@ pub enum Class {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server answered with an error, or not at all.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", told(source))]
     Kubernetes {
         /// What was attempted.
         what: &'static str,
@@ -64,6 +64,24 @@ impl Error {
             Self::Deadline { .. } | Self::Stale { .. } => None,
         }
     }
+}
+
+/// What the API server said, or what kept it from being asked, down to the first cause.
+fn told(error: &kube::Error) -> String {
+    let mut text = match error {
+        kube::Error::Api(status) if !status.message.is_empty() => return status.message.clone(),
+        kube::Error::Service(cause) => cause.to_string(),
+        other => other.to_string(),
+    };
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 fn status_code(error: &kube::Error) -> Option<u16> {

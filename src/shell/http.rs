@@ -10,22 +10,27 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::telemetry::Telemetry;
-
 /// What OpenMetrics text is called on the wire.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Listens, before anything else begins.
+///
+/// # Errors
+/// A sentence, where the address cannot be listened on.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))
+}
 
 /// Serves until the token is cancelled.
 ///
 /// # Errors
-/// A sentence, where the address cannot be listened on.
+/// A sentence, where serving broke.
 pub async fn serve(
-    address: SocketAddr,
-    telemetry: Arc<Telemetry>,
+    listener: TcpListener,
+    metrics: impl Fn() -> String + Clone + Send + Sync + 'static,
     ready: Arc<AtomicBool>,
     stop: CancellationToken,
 ) -> Result<(), String> {
-    let listener = TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
     let bound = listener.local_addr().map_err(|e| e.to_string())?;
     tracing::info!(address = %bound, "serving /healthz, /readyz and /metrics");
     let readiness = move || async move {
@@ -35,7 +40,7 @@ pub async fn serve(
             (StatusCode::SERVICE_UNAVAILABLE, "caches are being filled\n")
         }
     };
-    let metrics = move || async move { ([(header::CONTENT_TYPE, OPEN_METRICS)], telemetry.text()) };
+    let metrics = move || async move { ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics()) };
     let routes = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))

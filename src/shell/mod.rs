@@ -10,7 +10,7 @@ mod http;
 mod observe;
 pub mod prometheus;
 mod reconcile;
-mod store;
+pub(crate) mod store;
 pub mod targets;
 mod telemetry;
 mod view;

@@ -180,7 +180,8 @@ YAML
 
 # --- the supervisor: parent of all parts, and what ends them -----------------------------------------------------------
 
-# Sleeps without a process of its own; a signal's trap runs at once.
+# Sleeps without a process of its own. A trap that runs meanwhile must be short: when the time is over, bash leaves the
+# trap's command where it stands.
 pause() { read -r -t "$1" -u "$NEVER" || true; }
 
 end_parts() {
@@ -194,7 +195,6 @@ end_parts() {
 
 # Nothing is kept, so nothing needs a gentle end.
 leave() {
-  trap - TERM INT HUP
   end_parts
   remove_state "$STATE"
   exit 0
@@ -212,6 +212,7 @@ fail_part() { # NAME REASON
 
 # Until the start is done, whoever asked for it counts as an owner too: Ctrl-C must leave nothing behind.
 leave_if_abandoned() {
+  if ((LEAVING)); then leave; fi
   if [[ -n $OWNER ]] && ! is_alive "$OWNER" "$OWNER_START"; then leave; fi
   if [[ ! -e $STATE/ready ]] && ! is_alive "$STARTER" "$STARTER_START"; then leave; fi
 }
@@ -232,7 +233,8 @@ supervise() { # STATE
   # shellcheck source=/dev/null
   . "$STATE/options"
   exec {NEVER}<> <(:)
-  trap leave TERM INT HUP
+  LEAVING=0
+  trap LEAVING=1 TERM INT HUP
   DEADLINE=$((SECONDS + ${HOIST_TEST_TIMEOUT:-90}))
   write_inputs
   start_etcd
@@ -376,4 +378,4 @@ main() {
   esac
 }
 
-main "$@"
+main "$@"; exit # in the same line, so that an edit while it runs changes nothing

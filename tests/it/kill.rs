@@ -55,7 +55,7 @@ async fn run(breach: bool, kill: Kill) -> (End, usize) {
     if breach {
         stage.place("eu").app.set_behaviour(&[("errors-when-enabled", "0.5")]).await;
     }
-    stage.apply(&plan()).await.expect("applied");
+    stage.create(&plan()).await;
     start(&mut stage, &proxy);
     let mut restarted = false;
     let what = format!("the schedule's end, {kill:?} {}", stage.home);

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use hoist::api::{Environment, MigrationRun, MigrationSchedule, RunState};
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ListParams, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -30,6 +30,7 @@ pub struct Place {
 }
 
 /// What the schedule `repo` says, apart from its phases, which follow the environments.
+#[derive(Clone)]
 pub struct Plan {
     spec: Value,
 }
@@ -162,10 +163,21 @@ impl Stage {
         self.apply_as("repo", plan).await
     }
 
+    /// Creates the schedule without kubectl, where many are made.
+    pub async fn create(&self, plan: &Plan) {
+        let schedule = serde_json::from_value(self.object("repo", plan)).expect("a schedule");
+        let api: Api<MigrationSchedule> = self.home.api(self.admin.clone());
+        api.create(&PostParams::default(), &schedule).await.expect("the schedule is created");
+    }
+
     /// Applies a schedule of another name.
     pub async fn apply_as(&self, name: &str, plan: &Plan) -> Output {
-        let object = plan.for_places(name, &self.home, &self.places).to_string();
-        Cluster::shared().kubectl_with_input(&["apply", "-f", "-"], &object).await
+        Cluster::shared().kubectl_with_input(&["apply", "-f", "-"], &self.object(name, plan).to_string()).await
+    }
+
+    /// A schedule as it would be applied.
+    pub fn object(&self, name: &str, plan: &Plan) -> Value {
+        plan.for_places(name, &self.home, &self.places)
     }
 
     /// The schedule as it is stored.
@@ -295,8 +307,6 @@ async fn place(home: &Namespace, name: &str, source: FlagSource) -> Place {
     let app = App::new(&namespace).source(source).replicas(2);
     app.apply().await.rolled_out().await;
     let cluster = Cluster::shared();
-    let label = ["-n", namespace.name(), "label", "deployment", "conduit", "hoist.dev/flags=allowed"];
-    cluster.kubectl(&label).await.expect("the workload opts in");
     let environment = json!({
         "apiVersion": "hoist.dev/v1alpha1", "kind": "Environment",
         "metadata": { "name": name, "namespace": namespace.name() },
@@ -306,9 +316,9 @@ async fn place(home: &Namespace, name: &str, source: FlagSource) -> Place {
             "allowedSchedules": { "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": home.name() } } },
         },
     });
-    cluster
-        .kubectl_with_input(&["apply", "-f", "-"], &environment.to_string())
-        .await
-        .expect("the Environment is applied");
-    Place { admin: cluster.admin().await, name: name.to_owned(), namespace, app }
+    let admin = cluster.admin().await;
+    let environments: Api<Environment> = namespace.api(admin.clone());
+    let environment = serde_json::from_value(environment).expect("an Environment");
+    environments.create(&PostParams::default(), &environment).await.expect("the Environment is created");
+    Place { admin, name: name.to_owned(), namespace, app }
 }

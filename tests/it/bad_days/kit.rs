@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hoist::api::{Condition, MigrationRun, RunState};
 use serde_json::{Value, json};
 
-use crate::fixture::{Cluster, FLAG};
+use crate::fixture::{Cluster, FLAG, eventually};
 use crate::stage::Stage;
 
 /// A check that a scripted Prometheus can answer: one value, no window.
@@ -50,6 +50,26 @@ impl Stage {
     pub fn log(&self) -> String {
         let name = format!("hoist-it-{}-{}.log", std::process::id(), self.home.name());
         std::fs::read_to_string(std::env::temp_dir().join(name)).unwrap_or_default()
+    }
+
+    /// What the controller that was started last serves at a path.
+    pub async fn serves(&self, path: &str) -> Result<String, String> {
+        let serving = |line: &str| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            line["message"].as_str()?.starts_with("serving ").then(|| line["address"].as_str().map(str::to_owned))?
+        };
+        let address = self.log().lines().filter_map(serving).next_back().ok_or("nothing is served")?;
+        let answer = reqwest::get(format!("http://{address}{path}")).await.map_err(|e| e.to_string())?;
+        answer.text().await.map_err(|e| e.to_string())
+    }
+
+    /// Waits until the metrics of the controller have a line.
+    pub async fn counts(&self, wanted: &str) {
+        eventually(wanted, async || {
+            let text = self.serves("/metrics").await?;
+            if text.lines().any(|line| line == wanted) { Ok(()) } else { Err(text) }
+        })
+        .await;
     }
 
     /// The writes of Hoist that an environment's objects took, each as its field manager, in order.

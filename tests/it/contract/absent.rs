@@ -85,7 +85,7 @@ async fn a_key_that_is_deleted_or_brought_back_by_hand_is_seen() {
         assert_eq!(ground.standing(&armed).await, Standing::Closed(stamp(StampKind::Closed, "b1")));
         ground.set(A, "true").await;
         let Standing::UpByOthers(by) = ground.standing(&armed).await else { panic!("{:?}", ground.kind) };
-        assert!(by.after_close, "{:?}", ground.kind);
+        assert!(by.closed.is_some(), "{:?}", ground.kind);
     }
 }
 

@@ -118,7 +118,7 @@ async fn a_value_that_went_through_other_hands_is_theirs() {
         assert_eq!((value, manager(by.owner.as_ref())), (FlagValue::Text("odd".into()), "kubectl-patch"));
         ground.set(A, "true").await;
         let Standing::UpByOthers(by) = ground.standing(&armed).await else { panic!("{:?}", ground.kind) };
-        assert_eq!((by.after_close, manager(by.owner.as_ref())), (false, "kubectl-patch"), "{:?}", ground.kind);
+        assert_eq!((by.closed.is_some(), manager(by.owner.as_ref())), (false, "kubectl-patch"), "{:?}", ground.kind);
     }
 }
 
@@ -132,7 +132,7 @@ async fn a_flag_set_by_hand_after_the_rollback_is_named() {
         ground.lower(&armed, "b1").await.expect("lowered");
         ground.set(A, "true").await;
         let Standing::UpByOthers(by) = ground.standing(&armed).await else { panic!("{:?}", ground.kind) };
-        assert_eq!((by.after_close, manager(by.owner.as_ref())), (true, "kubectl-patch"), "{:?}", ground.kind);
+        assert_eq!((by.closed.is_some(), manager(by.owner.as_ref())), (true, "kubectl-patch"), "{:?}", ground.kind);
     }
 }
 
