@@ -5,7 +5,7 @@ CACHE := $(or $(HOIST_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hoist)
 
 .PHONY: demo test bench check crds clean-env
 
-# The main job on real parts: two runs of schedules/demo.yaml, about four minutes, nothing left behind.
+# The main job on real parts: two runs of schedules/demo/schedule.yaml, about four minutes, nothing left behind.
 demo:
 	tests/env/env.sh prepare
 	$(CARGO) build --locked --bin hoist --example conduit --example demo

@@ -1,7 +1,7 @@
 //! `make demo`: the main job on real parts, from nothing to nothing, with something to see in between.
 //!
 //! A real control plane with simulated nodes, a real Prometheus, six environments with a simulated Conduit each, the
-//! controller, and kubectl. Two runs of schedules/demo.yaml: one to the end, one with a regression in EU.
+//! controller, and kubectl. Two runs of schedules/demo/schedule.yaml: one to the end, one with a regression in EU.
 
 #![allow(
     clippy::expect_used,
@@ -40,10 +40,10 @@ async fn main() {
     kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", crds]).await;
     scene::applications().await;
     let environments =
-        std::fs::read_to_string(root.join("schedules/demo-environments.yaml")).expect("the environments");
+        std::fs::read_to_string(root.join("schedules/demo/environments.yaml")).expect("the environments");
     let environments = environments.replace("http://prometheus.monitoring:9090", cluster.prometheus_url());
     cluster.kubectl_with_input(&["apply", "-f", "-"], &environments).await.expect("the environments are applied");
-    println!("  kubectl apply -f schedules/demo-environments.yaml    six environments");
+    println!("  kubectl apply -f schedules/demo/environments.yaml    six environments");
     let _controller = controller(root);
 
     say("First run: everything goes well");
@@ -107,9 +107,9 @@ fn controller(root: &Path) -> Process {
 }
 
 async fn apply_schedule(root: &Path) {
-    let file = root.join("schedules/demo.yaml");
+    let file = root.join("schedules/demo/schedule.yaml");
     kubectl(&["apply", "-f", file.to_str().expect("a path in UTF-8")]).await;
-    println!("  kubectl apply -f schedules/demo.yaml\n");
+    println!("  kubectl apply -f schedules/demo/schedule.yaml\n");
 }
 
 fn state(run: &MigrationRun) -> RunState {

@@ -75,7 +75,8 @@ start_kube-apiserver() {
     audit=(--audit-policy-file="$STATE/audit-policy.yaml" --audit-log-path="$STATE/audit.log")
   fi
   pick_port kube-apiserver
-  spawn kube-apiserver "${PORT[kube-apiserver]}" "${BIN[kube-apiserver]}" "${audit[@]}" \
+  # Its garbage collector takes a fifth of the time else.
+  spawn kube-apiserver "${PORT[kube-apiserver]}" env GOGC=300 "${BIN[kube-apiserver]}" "${audit[@]}" \
     --etcd-servers="http://127.0.0.1:${PORT[etcd]}" --bind-address=127.0.0.1 --secure-port="${PORT[kube-apiserver]}" \
     --cert-dir="$STATE/pki" --service-account-key-file="$STATE/pki/sa.key" \
     --service-account-signing-key-file="$STATE/pki/sa.key" --service-account-issuer=https://kubernetes.default.svc \

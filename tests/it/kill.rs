@@ -1,6 +1,5 @@
-//! The controller is killed at the writes of a run, before it is sent and after it was stored but not answered, and
-//! started again: the end is the same, and the laws hold on what reached the API server. `HOIST_KILL_EVERY=1` takes every
-//! single write.
+//! The controller is killed at every single write of a run, before it is sent and after it was stored but not answered,
+//! and started again: the end is the same, and the laws hold on what reached the API server.
 
 use std::time::Duration;
 
@@ -13,11 +12,11 @@ use crate::proxy::{Kill, Proxy, raises};
 use crate::stage::{Plan, Stage};
 
 /// How many cases run at once: they mostly wait.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 
-/// Which writes: every twelfth, or as `HOIST_KILL_EVERY` says. All of them take a quarter of an hour on two cores.
+/// Which writes: every one, or as `HOIST_KILL_EVERY` says.
 fn every() -> usize {
-    std::env::var("HOIST_KILL_EVERY").ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(12)
+    std::env::var("HOIST_KILL_EVERY").ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(1)
 }
 
 /// What a run ends as, without times and ids.
@@ -43,9 +42,10 @@ async fn end(stage: &Stage) -> End {
     End { values, runs: told.collect(), conditions: conditions.chain([status.progress.clone()]).collect() }
 }
 
-/// A plan that is over soon: what is tested is the writes, not the waiting.
+/// A plan that is over soon: what is tested is the writes, not the waiting. Scrapes of a busy machine come late, so that
+/// one answer must not be all the evidence.
 fn plan() -> Plan {
-    Plan::quick("2s").with("/checks/0/settle", json!("0s")).with("/checks/0/threshold/for", json!("1s"))
+    Plan::quick("6s").with("/checks/0/settle", json!("2s")).with("/checks/0/threshold/for", json!("1s"))
 }
 
 /// Runs a two-environment schedule to its end, killed where it is asked for; gives the end and the number of writes.

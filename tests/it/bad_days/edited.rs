@@ -75,10 +75,10 @@ async fn in_observe_a_breach_is_only_told_until_the_mode_is_act_again() {
 async fn a_phase_that_is_taken_out_is_watched_and_soaks_to_its_end_before_the_next() {
     let mut stage = Stage::with_config_maps(&["eu", "apac", "us"]).await;
     stage.start_controller();
-    let plan = |phases| Plan::quick("6s").with("/phases", phases);
-    stage.apply(&plan(phases(&stage, &["eu", "apac"]))).await.expect("applied");
+    let plan = |soak, phases| Plan::quick(soak).with("/phases", phases);
+    stage.apply(&plan("20s", phases(&stage, &["eu", "apac"]))).await.expect("applied");
     stage.reaches("eu", RunState::Soaking).await;
-    stage.apply(&plan(phases(&stage, &["us"]))).await.expect("edited");
+    stage.apply(&plan("4s", phases(&stage, &["us"]))).await.expect("edited");
     let said = stage.waits("us", "Predecessor").await;
     assert!(said.contains("waits for eu eu, which is Soaking"), "{said}");
     stage.reaches("us", RunState::Finished).await;
@@ -91,10 +91,10 @@ async fn a_phase_that_is_taken_out_is_watched_and_soaks_to_its_end_before_the_ne
 async fn a_phase_that_is_put_in_front_waits_for_the_flip_in_work() {
     let mut stage = Stage::with_config_maps(&["eu", "us"]).await;
     stage.start_controller();
-    let plan = |phases| Plan::quick("6s").with("/phases", phases);
-    stage.apply(&plan(phases(&stage, &["eu"]))).await.expect("applied");
+    let plan = |soak, phases| Plan::quick(soak).with("/phases", phases);
+    stage.apply(&plan("20s", phases(&stage, &["eu"]))).await.expect("applied");
     stage.reaches("eu", RunState::Soaking).await;
-    stage.apply(&plan(phases(&stage, &["us", "eu"]))).await.expect("edited");
+    stage.apply(&plan("4s", phases(&stage, &["us", "eu"]))).await.expect("edited");
     let said = stage.waits("us", "Predecessor").await;
     assert!(said.contains("waits for eu eu, which is Soaking"), "{said}");
     stage.reaches("us", RunState::Finished).await;

@@ -157,3 +157,53 @@ async fn what_is_under_way() {
     explains(&stage, "by Intervention repo-rollback-").await;
     explains(&stage, "next: nothing, before a person corrects what is said above").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_did_to_a_raised_flag() {
+    let (mut stage, fake, plan) = breaching(&["eu", "us"]).await;
+    let phase = |name: &str| {
+        let place = json!({ "name": name, "namespace": stage.place(name).namespace.name() });
+        json!({ "name": name, "environments": [place] })
+    };
+    let alone = plan.clone().with("/phases", json!([phase("eu")]));
+    let in_front = plan.with("/phases", json!([phase("us"), phase("eu")]));
+    fake.answer(Answer::value(0.0));
+    stage.start_controller();
+    stage.apply(&alone).await.expect("applied");
+    stage.reaches("eu", RunState::Soaking).await;
+    stage.apply(&in_front).await.expect("edited");
+    explains(&stage, "waits, Predecessor: waits for eu eu, which is Soaking").await;
+    stage.place("eu").kubectl(&["delete", "configmap", "conduit-flags"]).await.expect("deleted");
+    explains(&stage, "was deleted while the flag was raised; Hoist never creates it").await;
+    let mut app = stage.place("eu").app.clone();
+    app.set_flag("true").await;
+    explains(&stage, "held, TargetReplaced: ConfigMap").await;
+    stage.hoist(&["rollback", &stage.name(), "--reason", "enough"]);
+    explains(&stage, "it is not the one that was armed and is not written. Set it to").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_pods_make_wait() {
+    let (mut stage, fake, plan) = breaching(&["eu"]).await;
+    fake.answer(Answer::value(0.0));
+    stage.start_controller();
+    stage.patch_environment("eu", &json!({ "spec": { "suspend": true } })).await;
+    stage.apply(&plan.with("/rollback/deadline", json!("3s"))).await.expect("applied");
+    explains(&stage, "is suspended by its owner").await;
+    let never = stage.place("eu").app.clone().behaviour("never-ready");
+    never.apply().await;
+    explains(&stage, "waits, Workload: Deployment").await;
+    stage.place("eu").app.apply().await.rolled_out().await;
+    stage.patch_environment("eu", &json!({ "spec": { "suspend": false } })).await;
+    stage.reaches("eu", RunState::Soaking).await;
+
+    let kubectl = stage.place("eu").kubectl(&["rollout", "pause", "deployment/conduit"]);
+    kubectl.await.expect("paused");
+    stage.hoist(&["rollback", &stage.name(), "--reason", "enough"]);
+    explains(&stage, "held, RollbackUnproven: not proven within 3s").await;
+    stage.place("eu").kubectl(&["rollout", "resume", "deployment/conduit"]).await.expect("resumed");
+    stage.reaches("eu", RunState::RolledBack).await;
+    stage.delete().await;
+    stage.apply(&Plan::quick("4s")).await.expect("applied anew");
+    explains(&stage, "held, PreviouslyRolledBack: ConfigMap").await;
+}
