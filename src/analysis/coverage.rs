@@ -43,12 +43,6 @@ impl Coverage {
         Duration::seconds(self.covered.num_seconds())
     }
 
-    /// Whether a soak of this duration is over: its time has passed, 95 % of it is covered, and no long gap still
-    /// demands more.
-    pub fn completes(&self, soak: Duration, now: Time) -> bool {
-        self.missing(soak, now, now).is_none()
-    }
-
     /// What is still missing, in a sentence without moving numbers; nothing where the soak is over. `looked` is when
     /// somebody last tried to see: a gap grows when a look finds nothing, not by itself between two looks.
     pub fn missing(&self, soak: Duration, now: Time, looked: Time) -> Option<String> {
@@ -81,8 +75,8 @@ mod tests {
             coverage.cover(at(minute - 1), at(minute));
         }
         let soak = Duration::seconds(100 * 60);
-        assert!(!coverage.completes(soak, at(99)), "before its time");
-        assert!(coverage.completes(soak, at(100)), "{:?}", coverage.missing(soak, at(100), at(100)));
+        assert!(coverage.missing(soak, at(99), at(99)).is_some(), "before its time");
+        assert!(coverage.missing(soak, at(100), at(100)).is_none(), "{:?}", coverage.missing(soak, at(100), at(100)));
     }
 
     #[test]
@@ -92,18 +86,18 @@ mod tests {
             coverage.cover(at(minute - 1), at(minute));
         }
         let soak = Duration::seconds(1000 * 60);
-        assert!(coverage.completes(soak, at(1000)), "the gap of 20m was followed by 480m");
+        assert!(coverage.missing(soak, at(1000), at(1000)).is_none(), "the gap of 20m was followed by 480m");
 
         let mut late = Coverage::new(at(0));
         for minute in (1..=970).chain(991..=1000) {
             late.cover(at(minute - 1), at(minute));
         }
         assert_eq!(late.covered(), Duration::seconds(980 * 60));
-        assert!(!late.completes(soak, at(1000)), "20m of gap, 10m after it");
+        assert!(late.missing(soak, at(1000), at(1000)).is_some(), "20m of gap, 10m after it");
         for minute in 1001..=1010 {
             late.cover(at(minute - 1), at(minute));
         }
-        assert!(late.completes(soak, at(1010)));
+        assert!(late.missing(soak, at(1010), at(1010)).is_none());
     }
 
     #[test]
@@ -112,6 +106,6 @@ mod tests {
         for minute in 1..=80 {
             coverage.cover(at(minute - 1), at(minute));
         }
-        assert!(!coverage.completes(Duration::seconds(6_000), at(100)));
+        assert!(coverage.missing(Duration::seconds(6_000), at(100), at(100)).is_some());
     }
 }

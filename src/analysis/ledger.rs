@@ -15,6 +15,10 @@ pub const SCRAPES_PER_WINDOW: i64 = 4;
 /// Samples are stale beyond two scrapes, but scraping and storing takes a moment too.
 const LEAST_MAX_AGE: Duration = Duration::seconds(15);
 
+/// The most moments that are asked for at once. Prometheus refuses more than 11,000 points, and long before that a range
+/// of a dear query takes longer than anybody waits.
+const MOST_AT_ONCE: usize = 1_000;
+
 /// The latest measurement of a check, or the latest failure to take one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Latest {
@@ -44,6 +48,8 @@ pub struct CheckLedger {
     latest: Option<Latest>,
     latched: Option<Latched>,
     max_age: Duration,
+    /// How many moments are asked for at once: fewer after a failure, more again after an answer.
+    at_once: usize,
 }
 
 impl CheckLedger {
@@ -63,6 +69,7 @@ impl CheckLedger {
             latest: None,
             latched: None,
             max_age: Self::max_age(scrape),
+            at_once: MOST_AT_ONCE,
         }
     }
 
@@ -98,12 +105,12 @@ impl CheckLedger {
         self.check.threshold.window.map(|w| w.min(since))
     }
 
-    /// The moments that are due, oldest first, at most `limit`.
-    pub fn due(&self, now: Time, limit: usize) -> Vec<Time> {
+    /// The moments that are due, oldest first: as many as are asked for at once.
+    pub fn due(&self, now: Time) -> Vec<Time> {
         let step = self.check.interval.delta().max(chrono::TimeDelta::seconds(1));
         let mut moments = Vec::new();
         let mut at = self.next;
-        while at <= now && moments.len() < limit {
+        while at <= now && moments.len() < self.at_once {
             moments.push(at);
             at += step;
         }
@@ -116,6 +123,7 @@ impl CheckLedger {
         if answers.at != self.next || self.latched.is_some() {
             return;
         }
+        self.at_once = (self.at_once * 2).min(MOST_AT_ONCE);
         let judged = judge(&self.check.threshold, answers, self.max_age);
         let interval = self.check.interval.delta();
         if judged.outcome.covers() {
@@ -132,8 +140,9 @@ impl CheckLedger {
     }
 
     /// Notes that the question could not be put. Nothing that was measured is forgotten, and the moment stays due: it
-    /// is asked again, together with those that follow.
+    /// is asked again, together with fewer of those that follow, because a range may be too long for the server.
     pub fn fail(&mut self, at: Time, judged: Judged) {
+        self.at_once = (self.at_once / 2).max(1);
         if self.latched.is_none() {
             self.latest = Some(Latest { at, judged });
         }
@@ -184,11 +193,6 @@ impl CheckLedger {
     /// What the evidence still lacks for a soak to end, in a sentence; nothing where it is over.
     pub fn missing(&self, soak: Duration, now: Time) -> Option<String> {
         self.coverage.missing(soak, now, self.latest.as_ref().map_or(now, |l| l.at))
-    }
-
-    /// The covered time.
-    pub fn coverage(&self) -> &Coverage {
-        &self.coverage
     }
 
     /// Why this check does not let a soak end now, where it does not.

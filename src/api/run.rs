@@ -229,8 +229,6 @@ pub enum HeldReason {
     WouldRollBack,
     /// The rollback's deadline has passed without proof.
     RollbackUnproven,
-    /// What is stored was written by a later version of Hoist, or cannot be read.
-    Unreadable,
 }
 
 /// Something that must still hold.

@@ -17,6 +17,9 @@ use super::target::{Stamp, StampKind, Standing, TargetPlan, TargetReading, stand
 /// A raise that was not sent within this is not sent any more.
 const SEND_WITHIN: TimeDelta = TimeDelta::seconds(10);
 
+/// How long a flip may stay in part: nobody has planned that state, and its checks speak of neither value.
+const IN_PART_FOR: TimeDelta = TimeDelta::minutes(10);
+
 /// The longest pause between two attempts at a flip.
 const LONGEST_BACKOFF: TimeDelta = TimeDelta::minutes(5);
 
@@ -97,6 +100,7 @@ impl Pass<'_> {
     fn attempt(&mut self, run: &mut Run, mut flip: Flip, which: &[usize], versions: &[String]) {
         run.attempts += 1;
         run.waits.clear();
+        run.held = None;
         let attempt = Attempt {
             number: run.attempts,
             decision: run.decision("r", run.attempts),
@@ -105,13 +109,12 @@ impl Pass<'_> {
         for (index, version) in which.iter().zip(versions) {
             let Some(target) = flip.armed.targets.get(*index) else { continue };
             let reading = self.seen.targets.get(&target.place);
-            let reads_disabled =
-                matches!(reading, Some(Ok(TargetReading::Found(f))) if f.value.as_ref() == Ok(&target.values.disabled));
+            let reads = |value| matches!(reading, Some(Ok(TargetReading::Found(f))) if f.value.as_ref() == Ok(value));
             self.raises.push(Raise {
                 target: target.clone(),
                 resource_version: version.clone(),
-                // A flag that is up already is joined, not taken from whoever raised it.
-                force: reads_disabled,
+                // A flag that is up already is joined: its value is taken from nobody, an earlier seal's stamp is.
+                force: reads(&target.values.disabled) || reads(&target.values.enabled),
                 stamp: self.stamp(run, StampKind::Raised, &attempt.decision, None),
                 send_by: attempt.send_by,
             });
@@ -160,6 +163,9 @@ impl Pass<'_> {
             return;
         }
         let standings: Vec<Standing> = standings.into_iter().flatten().collect();
+        if self.lowered_in_flight(run, &flip, &standings) || self.stays_in_part(run, &flip, &standings) {
+            return;
+        }
         if standings.iter().all(|s| *s == Standing::Up) {
             run.go(Stage::Verifying(flip.clone()), "the flag is up; its pods are not proven yet", "hoist", self.now);
             return self.verifying(run, flip);
@@ -171,6 +177,37 @@ impl Pass<'_> {
             }
             None => self.again(run, flip, &standings),
         }
+    }
+
+    /// A stamp of this run's raise over `disabled` proves that the raise had arrived: somebody lowered the flag since.
+    fn lowered_in_flight(&mut self, run: &mut Run, flip: &Flip, standings: &[Standing]) -> bool {
+        for (target, standing) in flip.armed.targets.iter().zip(standings) {
+            let Some(Ok(TargetReading::Found(found))) = self.seen.targets.get(&target.place) else { continue };
+            let raised = |s: &Stamp| s.kind == StampKind::Raised && s.run == run.reference();
+            if let (Standing::Down(owner), true) = (standing, found.stamp.as_ref().is_some_and(raised)) {
+                self.retreat_of_person(run, flip, target, owner.as_ref());
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Watches the part of a flip that is up, and puts it back where the rest does not follow.
+    fn stays_in_part(&mut self, run: &mut Run, flip: &Flip, standings: &[Standing]) -> bool {
+        if !standings.contains(&Standing::Up) {
+            return false;
+        }
+        if self.rollout_breaches(run, flip) {
+            return true;
+        }
+        let part = standings.iter().any(|s| *s != Standing::Up);
+        if part && self.now - run.since >= IN_PART_FOR {
+            let reason =
+                format!("the flip arrived in part and was not completed within {} minutes", IN_PART_FOR.num_minutes());
+            self.retreat(run, flip, &reason, "hoist");
+            return true;
+        }
+        false
     }
 
     /// Makes sure that nothing of an unfinished attempt can arrive any more.
@@ -188,12 +225,8 @@ impl Pass<'_> {
             };
             let sealed = found.stamp.as_ref().is_some_and(|s| s.run == run.reference() && s.decision == seal);
             match standing {
-                Standing::Down(_) | Standing::Sealed(_) if sealed => {}
-                Standing::UpByOthers(by) if sealed && run.takes_over(&target.values.enabled, by.owner.as_ref()) => {}
-                standing
-                    if standing.is_as_armed()
-                        || matches!(standing, Standing::UpByOthers(by) if run.takes_over(&target.values.enabled, by.owner.as_ref())) =>
-                {
+                standing if may_rise(run, target, standing) && sealed => {}
+                standing if may_rise(run, target, standing) => {
                     open = true;
                     let stamp = self.stamp(run, StampKind::Sealed, &seal, None);
                     self.seals.push(Seal {
@@ -247,9 +280,7 @@ impl Pass<'_> {
             match (standing, self.seen.targets.get(&target.place)) {
                 (Standing::Up, _) => {}
                 (standing, Some(Ok(TargetReading::Found(found))))
-                    if found.barred.is_none()
-                        && (standing.is_as_armed()
-                            || matches!(standing, Standing::UpByOthers(by) if run.takes_over(&target.values.enabled, by.owner.as_ref()))) =>
+                    if found.barred.is_none() && may_rise(run, target, standing) =>
                 {
                     which.push(index);
                     versions.push(found.resource_version.clone());
@@ -275,7 +306,7 @@ impl Pass<'_> {
             return;
         }
         if let Some(decision) = flip.decision().filter(|_| run.writes(self.view.mode())) {
-            let missing = restarts(&flip, decision).into_iter().filter(|r| !self.restarted(r));
+            let missing = restarts(&flip, decision).into_iter().filter(|r| self.to_be_restarted(r));
             self.raise_restarts.extend(missing.collect::<Vec<_>>());
         }
         if let Some(why) = self.unproven(&flip, flip.decision()) {
@@ -312,7 +343,7 @@ impl Pass<'_> {
     /// Why the workloads are not yet proven to run on the value, where they are not.
     pub(super) fn unproven(&self, flip: &Flip, decision: Option<&str>) -> Option<String> {
         for restart in decision.map(|d| restarts(flip, d)).unwrap_or_default() {
-            if !self.restarted(&restart) {
+            if self.to_be_restarted(&restart) {
                 return Some(format!("{:?} {} is to be restarted", restart.workload.kind, restart.workload.name));
             }
         }
@@ -344,13 +375,21 @@ impl Pass<'_> {
         })
     }
 
-    /// Whether a restart has reached the pod template, or there is nothing to restart.
-    pub(super) fn restarted(&self, restart: &Restart) -> bool {
-        match self.seen.workloads.get(&restart.key()) {
-            Some(Ok(WorkloadReading::Found(found))) => found.restarts.get(&restart.flag) == Some(&restart.decision),
-            Some(Ok(WorkloadReading::Missing)) => true,
-            Some(Err(_)) | None => false,
-        }
+    /// Whether a workload was read that a restart has not reached. One that cannot be read is not sent to blindly.
+    pub(super) fn to_be_restarted(&self, restart: &Restart) -> bool {
+        matches!(
+            self.seen.workloads.get(&restart.key()),
+            Some(Ok(WorkloadReading::Found(found))) if found.restarts.get(&restart.flag) != Some(&restart.decision)
+        )
+    }
+}
+
+/// Whether a raise of this run could still arrive at a target, or be sent to it: the value is as it was armed.
+fn may_rise(run: &Run, target: &ArmedTarget, standing: &Standing) -> bool {
+    match standing {
+        Standing::Down(_) | Standing::Sealed(_) => true,
+        Standing::UpByOthers(by) => run.takes_over(&target.values.enabled, by.owner.as_ref()),
+        _ => false,
     }
 }
 

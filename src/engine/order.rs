@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::{
-    Action, FORMAT_VERSION, HeldReason, MigrationRunSpec, Mode, OpenedBy, OrderOutcome, PauseStatus, Time,
+    Action, FORMAT_VERSION, HeldReason, MigrationRunSpec, Mode, OpenedBy, OrderOutcome, PauseStatus, RunState, Time,
 };
 
 use super::decision::OrderAnswer;
@@ -100,8 +100,10 @@ impl Orders {
         let actor = actor(order);
         let already = state.runs.values().filter(|r| r.stage.rollback().is_some_and(|b| b.actor == actor));
         let mut names: Vec<String> = already.map(Run::label).collect();
-        let raised: Vec<&Run> =
-            state.runs.values().filter(|r| r.stage.state().is_raised() && meant(order, r)).collect();
+        // An order from before the epoch is not about it, whatever a cache still shows.
+        let older = |r: &Run| r.spec.opened_by.as_ref().is_some_and(|o| o.at > order.at);
+        let is_meant = |r: &&Run| r.stage.state().is_raised() && meant(order, r) && !older(r);
+        let raised: Vec<&Run> = state.runs.values().filter(is_meant).collect();
         if let Some(run) = raised.iter().find(|r| !r.writes(view.mode())) {
             return Err(format!("mode is Observe, so Hoist never writes {}; set the flag back by hand", run.label()));
         }
@@ -110,6 +112,9 @@ impl Orders {
             self.rollbacks.insert(run.name.clone(), (actor.clone(), order.spec.reason.clone()));
         }
         match names.as_slice() {
+            [] if state.runs.values().any(|r| r.stage.state() == RunState::Finished && meant(order, r)) => {
+                Err("what is meant is finished and no longer watched; set the flag back by hand".to_owned())
+            }
             [] => Err("no raised flag is meant; use Pause to stop what has not been raised yet".to_owned()),
             names => Ok(format!("rolls back {}", names.join(", "))),
         }

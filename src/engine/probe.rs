@@ -12,9 +12,6 @@ use super::state::{Flip, Run, Stage, State};
 use super::target::TargetReading;
 use super::view::View;
 
-/// The most moments that one question asks for: Prometheus refuses more than 11,000 points.
-const MOST_MOMENTS: usize = 10_000;
-
 /// A question.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Probe {
@@ -225,7 +222,7 @@ fn measures(run: &Run, flip: &Flip, state: &State, now: Time, asked: &mut Vec<Pr
 /// Groups the due moments by their window: while it grows each stands alone, afterwards one range asks for all.
 fn due_questions(ledger: &CheckLedger, now: Time) -> Vec<Question> {
     let mut questions: Vec<Question> = Vec::new();
-    for at in ledger.due(now, MOST_MOMENTS) {
+    for at in ledger.due(now) {
         let window = ledger.window_at(at);
         match questions.last_mut() {
             Some(last) if last.window == window => last.count += 1,

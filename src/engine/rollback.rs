@@ -10,7 +10,7 @@ use super::gate::is_latest;
 use super::probe::WorkloadReading;
 use super::state::{Flip, Run, Stage};
 use super::step::Pass;
-use super::target::{Stamp, StampKind, Standing};
+use super::target::{Owner, Stamp, StampKind, Standing};
 
 /// How often a flag that was put back is looked at, to name those who raise it again.
 const CLOSED_POLL: TimeDelta = TimeDelta::seconds(60);
@@ -32,7 +32,8 @@ impl Pass<'_> {
             self.retreat(run, flip, "the schedule was deleted, and its onDelete is Rollback", "hoist");
             return true;
         }
-        if sending && flip.attempt.is_some() {
+        // Where the spec cannot be read, nobody knows what deletion asks for: a person mends it or takes the finalizer off.
+        if self.view.policy.is_none() || (sending && flip.attempt.is_some()) {
             return false;
         }
         run.go(
@@ -56,13 +57,29 @@ impl Pass<'_> {
         let reason = stamp.why.unwrap_or_else(|| "a closing stamp is on the target".to_owned());
         let record = RollbackRecord {
             decision: stamp.decision,
-            at: stamp.at,
+            // The deadline counts from it, and another machine's clock may be ahead.
+            at: stamp.at.min(self.now),
             reason: reason.clone(),
             actor: "hoist".to_owned(),
         };
         run.go(Stage::RollingBack(flip.clone(), record.clone()), &reason, "hoist", self.now);
         self.rolling_back(run, flip.clone(), record, false);
         true
+    }
+
+    /// A flag that somebody lowered: that closes the epoch.
+    pub(super) fn retreat_of_person(
+        &mut self,
+        run: &mut Run,
+        flip: &Flip,
+        target: &ArmedTarget,
+        owner: Option<&Owner>,
+    ) {
+        let who = owner.map_or_else(|| "somebody".to_owned(), ToString::to_string);
+        let actor = owner.map_or("a person", |o| o.manager.as_str());
+        let (place, disabled) = (&target.place, &target.values.disabled);
+        let reason = format!("{place} was set to {disabled} by {who}: that is a rollback by a person");
+        self.retreat(run, flip, &reason, actor);
     }
 
     /// Decides a rollback and sends it: waits for nothing, reads nothing that was not seen already.
@@ -152,7 +169,7 @@ impl Pass<'_> {
             let mut targets = flip.armed.targets.iter().zip(standings).filter(|(t, _)| feeds(t));
             targets.all(|(_, s)| s.as_ref().is_some_and(Standing::is_down))
         };
-        let due = |r: &Restart| low(r) && !self.restarted(r) && self.seen.workloads.contains_key(&r.key());
+        let due = |r: &Restart| low(r) && self.to_be_restarted(r);
         let missing: Vec<_> = restarts(flip, decision).into_iter().filter(due).collect();
         self.lower_restarts.extend(missing);
     }

@@ -64,7 +64,9 @@ impl Pass<'_> {
         }
         let ledger = self.state.ledgers.get(&run.name).cloned().unwrap_or_default();
         for check in ledger.checks.iter().filter(|c| c.latched().is_none()) {
-            self.wake_at(check.next());
+            // One that could not be asked is asked again when the next is due, not every second.
+            let failed = check.next() <= self.now && self.tried(check);
+            self.wake_at(if failed { self.now + check.check().interval.delta() } else { check.next() });
         }
         match verdict(&ledger) {
             Verdict::NoGo(breach) => {
@@ -87,8 +89,12 @@ impl Pass<'_> {
 
     /// Whether a moment is due that was neither answered nor refused in this pass.
     fn behind(&self, ledger: &RunLedger) -> bool {
-        let tried = |c: &CheckLedger| c.latest().is_some_and(|l| l.at >= self.now);
-        ledger.checks.iter().any(|c| c.latched().is_none() && c.next() <= self.now && !tried(c))
+        ledger.checks.iter().any(|c| c.latched().is_none() && c.next() <= self.now && !self.tried(c))
+    }
+
+    /// Whether a check was asked in this pass, for better or worse.
+    fn tried(&self, check: &CheckLedger) -> bool {
+        check.latest().is_some_and(|l| l.at >= self.now)
     }
 
     /// Takes the answers of this pass into the run's ledger, which is made anew after a restart.
@@ -131,17 +137,7 @@ impl Pass<'_> {
             match standing {
                 None => {}
                 Some(Standing::Down(owner)) => {
-                    let who = owner.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
-                    let actor = owner.map_or_else(|| "a person".to_owned(), |o| o.manager);
-                    self.retreat(
-                        run,
-                        flip,
-                        &format!(
-                            "{place} was set to {} by {who}: that is a rollback by a person",
-                            target.values.disabled
-                        ),
-                        &actor,
-                    );
+                    self.retreat_of_person(run, flip, target, owner.as_ref());
                     return false;
                 }
                 Some(Standing::Sealed(_)) => {
@@ -169,8 +165,11 @@ impl Pass<'_> {
         let mut crashing = None;
         let mut unavailable = None;
         let mut stuck = None;
+        let mut read_all = true;
         for key in workloads(flip) {
-            let Some(Ok(WorkloadReading::Found(found))) = self.seen.workloads.get(&key) else { continue };
+            let reading = self.seen.workloads.get(&key);
+            read_all &= matches!(reading, Some(Ok(_)));
+            let Some(Ok(WorkloadReading::Found(found))) = reading else { continue };
             crashing = crashing.or_else(|| found.crashing.first().map(|pod| format!("rollout: {key}: {pod}")));
             unavailable = unavailable.or_else(|| {
                 found.unavailable.then(|| {
@@ -184,7 +183,8 @@ impl Pass<'_> {
         let now = self.now;
         let ledger = self.state.ledgers.entry(run.name.clone()).or_default();
         let since = |slot: &mut Option<Time>, seen: bool| {
-            *slot = seen.then(|| slot.unwrap_or(now));
+            // What could not be read has not recovered.
+            *slot = if seen || !read_all { slot.or(seen.then_some(now)) } else { None };
             slot.map_or(TimeDelta::zero(), |since| now - since)
         };
         let crashed_for = since(&mut ledger.crashing_since, crashing.is_some());

@@ -17,6 +17,9 @@ use super::view::View;
 /// How long to sleep where nothing is due.
 const LONGEST_SLEEP: TimeDelta = TimeDelta::hours(1);
 
+/// The most waits and checks that a run's status may hold.
+const MOST_WAITS: usize = 64;
+
 /// How often gates are looked at again.
 const GATE_POLL: TimeDelta = TimeDelta::seconds(15);
 
@@ -147,7 +150,10 @@ impl<'a> Pass<'a> {
                 Stage::RolledBack(flip, _) => self.rolled_back(&mut run, &flip),
                 Stage::Finished(_) | Stage::Skipped => {}
             }
-            if !matches!(run.stage, Stage::Verifying(_) | Stage::Soaking(..) | Stage::Completed(..)) {
+            if !matches!(
+                run.stage,
+                Stage::Flipping(_) | Stage::Verifying(_) | Stage::Soaking(..) | Stage::Completed(..)
+            ) {
                 self.state.ledgers.remove(&name);
             }
             self.state.runs.insert(name, run);
@@ -171,7 +177,8 @@ impl<'a> Pass<'a> {
                 }
             }
         }
-        if self.view.deleting && self.view.finalizer && self.state.runs.values().all(|r| self.is_done_with(r)) {
+        let done = self.view.unreadable.is_empty() && self.state.runs.values().all(|r| self.is_done_with(r));
+        if self.view.deleting && self.view.finalizer && done {
             self.finalizer = Finalizer::Remove;
         }
     }
@@ -208,6 +215,7 @@ impl<'a> Pass<'a> {
             run.waits.push(before.cloned().unwrap_or(Wait { gate, message, since }));
         }
         run.waits.sort_by_key(|w| w.gate);
+        run.waits.truncate(MOST_WAITS);
         if let Some(first) = run.held.as_ref().map(|h| &h.message).or(run.waits.first().map(|w| &w.message)) {
             run.message.clone_from(first);
         }
@@ -223,6 +231,7 @@ impl<'a> Pass<'a> {
             let since = before.map_or(self.now, |c| c.since);
             run.checks.push(same.unwrap_or(CheckStatus { name, outcome, since, message: clip(&message) }));
         }
+        run.checks.truncate(MOST_WAITS);
     }
 
     /// Gates are looked at often while they are closed.

@@ -1,11 +1,15 @@
 //! What a target reads as, and what the stamp on it means.
 
+use chrono::Datelike;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ArmedTarget, FORMAT_VERSION, FlagValue, TargetPlace, Time};
 
 /// The longest reason that travels in a stamp; stamps stay under 512 bytes.
 const LONGEST_WHY: usize = 160;
+
+/// The years that a stamp may be of: anybody who may write the target may write its annotation.
+const YEARS: std::ops::Range<i32> = 1970..10_000;
 
 /// What is written on a target in the same request as the value.
 ///
@@ -54,7 +58,8 @@ impl Stamp {
 
     /// Reads an annotation; nothing where it is no stamp of a version that is known.
     pub fn parse(text: &str) -> Option<Self> {
-        serde_json::from_str::<Self>(text).ok().filter(|s| s.v <= FORMAT_VERSION)
+        let sound = |s: &Self| s.v <= FORMAT_VERSION && YEARS.contains(&s.at.year());
+        serde_json::from_str::<Self>(text).ok().filter(sound)
     }
 
     /// Cuts a reason to what a stamp may carry.
@@ -138,11 +143,6 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Whether the value is still the `disabled` that was armed.
-    pub(super) const fn is_as_armed(&self) -> bool {
-        matches!(self, Self::Down(_) | Self::Sealed(_))
-    }
-
     /// Whether pods that start now do not start on `enabled` because of this run.
     pub(super) const fn is_down(&self) -> bool {
         matches!(self, Self::Closed(_) | Self::Sealed(_) | Self::Down(_) | Self::Missing | Self::Replaced(_))
@@ -298,8 +298,10 @@ mod tests {
     fn stamps_are_small_and_survive_the_wire() {
         let stamp = stamp(StampKind::Closed);
         assert!(stamp.text().len() <= 512, "{}", stamp.text().len());
-        assert_eq!(Stamp::parse(&stamp.text()), Some(stamp));
+        assert_eq!(Stamp::parse(&stamp.text()), Some(stamp.clone()));
         assert_eq!(Stamp::parse("{\"v\":99}"), None);
+        let far = stamp.text().replace("1970-01-01T00:00:00Z", "+262142-12-31T23:59:59Z");
+        assert_eq!(Stamp::parse(&far), None, "{far}");
     }
 
     #[test]

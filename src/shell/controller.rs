@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config as Runner, Controller};
@@ -112,7 +113,8 @@ async fn one_pass(passes: Arc<Passes>, object: Arc<Scheduled>, world: Arc<World>
     if let Err(error) = &object.0 {
         tracing::warn!(schedule = %object.name_any(), error = %error.error, "a stored schedule cannot be read");
     }
-    let result = reconcile(&world, &object).await;
+    // A panic must not stop the passes of other schedules.
+    let result = AssertUnwindSafe(reconcile(&world, &object)).catch_unwind().await.unwrap_or(Err(Error::Bug));
     let class = result.as_ref().map(drop).map_err(Error::class);
     world.telemetry.pass(class, begun.elapsed());
     let mut failures = passes.failures.lock().unwrap_or_else(PoisonError::into_inner);

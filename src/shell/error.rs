@@ -34,6 +34,9 @@ pub enum Error {
         /// How long was waited.
         deadline: Duration,
     },
+    /// The pass panicked; the panic's own message is on standard error.
+    #[error("a pass panicked, which is a bug of Hoist's: please report it")]
+    Bug,
     /// What was decided against has changed meanwhile.
     #[error("{what}")]
     Stale {
@@ -48,6 +51,7 @@ impl Error {
         match self {
             Self::Deadline { .. } => Class::Transient,
             Self::Stale { .. } => Class::Conflict,
+            Self::Bug => Class::Invalid,
             Self::Kubernetes { source, .. } => match status_code(source) {
                 Some(404 | 409 | 410) => Class::Conflict,
                 Some(422) if names_another_object(source) => Class::Conflict,
@@ -61,7 +65,7 @@ impl Error {
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Kubernetes { source, .. } => status_code(source),
-            Self::Deadline { .. } | Self::Stale { .. } => None,
+            Self::Deadline { .. } | Self::Stale { .. } | Self::Bug => None,
         }
     }
 }

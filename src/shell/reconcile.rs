@@ -8,7 +8,7 @@ use super::store::Fence;
 use super::view::{Subject, flags, neighbours, open_orders, view};
 use super::world::{Guarded, World};
 use super::{clock, events};
-use crate::api::{MigrationSchedule, RunState, Time};
+use crate::api::{EnvironmentKey, MigrationSchedule, Time};
 use crate::engine::{
     Decision, Finalizer, Lower, Motion, Observations, Raise, Restart, Run, Seal, State, View, probes, step,
 };
@@ -31,7 +31,7 @@ pub async fn reconcile(world: &World, object: &Guarded<MigrationSchedule>) -> Re
     let uid = object.uid().unwrap_or_default();
     let runs = cached_runs(world, &uid);
     let orders = cached_orders(world, object);
-    let (mut told, state) = view(world, &subject, &runs, &orders);
+    let (mut told, state) = view(world, &subject, &runs, &orders, None);
     if idle(&told, &state) {
         return Ok(Wake::At(rest(world, &told, &state, object).await?));
     }
@@ -44,9 +44,16 @@ pub async fn reconcile(world: &World, object: &Guarded<MigrationSchedule>) -> Re
     let mut sent = Vec::new();
     lower(world, &decision.motion, &mut sent).await;
     if rests_on_caches(&decision) {
-        return decide_afresh(world, object, &seen, now, sent).await;
+        return decide_afresh(world, object, &seen, now, rises_in(&state, &decision), sent).await;
     }
     carry_out(world, object, &told, &state, decision, sent).await
+}
+
+/// The Environment in which a decision raises.
+fn rises_in(state: &State, decision: &Decision) -> Option<EnvironmentKey> {
+    let Motion::Advance(raises, _) = &decision.motion else { return None };
+    let run = &raises.first()?.stamp.run;
+    state.runs.values().find(|r| r.reference() == *run).map(|r| r.environment().clone())
 }
 
 /// Whether a decision must not rest on what a watch has missed: raising, sealing, and answering a person for good.
@@ -99,8 +106,15 @@ async fn ordered(world: &World, object: &Guarded<MigrationSchedule>, told: &View
     }
 }
 
+/// Whether something new must go down. A lowering that is only sent again, because it was refused, goes out at the end of
+/// the pass: it must not keep the other environments from being watched.
 fn retreats(told: &View, state: &State, seen: &Observations, now: Time) -> bool {
-    matches!(&step(told, state, seen, now).motion, Motion::Retreat(lowers, _) if !lowers.is_empty())
+    let Motion::Retreat(lowers, _) = step(told, state, seen, now).motion else { return false };
+    let decided = |lower: &Lower| {
+        let mut runs = state.runs.values().filter(|r| r.stage.rollback().is_some());
+        runs.any(|r| r.reference() == lower.stamp.run)
+    };
+    lowers.iter().any(|lower| !decided(lower))
 }
 
 /// Reads everything afresh and decides again, one schedule at a time in each Environment. What was sent already to take
@@ -110,8 +124,14 @@ async fn decide_afresh(
     object: &Guarded<MigrationSchedule>,
     seen: &Observations,
     now: Time,
+    rises_in: Option<EnvironmentKey>,
     sent: Vec<Lower>,
 ) -> Result<Wake, Error> {
+    let turn = rises_in.as_ref().map(|key| world.turn(key));
+    let _held = match &turn {
+        Some(turn) => Some(turn.lock().await),
+        None => None,
+    };
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let gone = Error::Stale { what: "the schedule is gone" };
     let fresh = world.store.schedule(&namespace, &name).await?.ok_or(gone)?;
@@ -122,13 +142,11 @@ async fn decide_afresh(
     let uid = fresh.uid().unwrap_or_default();
     let runs = world.store.runs_of(&namespace, &uid).await?;
     let orders = world.store.orders_in(&namespace).await?;
-    let (mut told, state) = view(world, &subject, &runs, &orders);
-    let rising = state.runs.values().find(|r| matches!(r.stage.state(), RunState::Gating | RunState::Flipping));
-    let turn = rising.map(|r| world.turn(r.environment()));
-    let _held = match &turn {
-        Some(turn) => Some(turn.lock().await),
+    let owned = match rises_in {
+        Some(key) => Some((world.store.environment(&key).await?, key)),
         None => None,
     };
+    let (mut told, state) = view(world, &subject, &runs, &orders, owned.as_ref().map(|(e, key)| (key, e.as_ref())));
     told.neighbours = neighbours(world, &told, &state, &fresh).await;
     let decision = step(&told, &state, seen, now);
     carry_out(world, &fresh, &told, &state, decision, sent).await
@@ -153,6 +171,8 @@ async fn carry_out(
         world.store.finalizer(object, true).await?;
         return Ok(Wake::Now);
     }
+    // Whatever becomes of the writes: how long pods have been crashing must not be forgotten because a status is refused.
+    world.memory.keep(&told.uid, decision.state.ledgers.clone());
     let before: Vec<&Run> = state.runs.values().collect();
     let after: Vec<&Run> = decision.state.runs.values().collect();
     let fence = world.store.persist(&before, &after).await?;
@@ -160,15 +180,15 @@ async fn carry_out(
         taken &= advance(world, &fence, raises, restarts).await;
     }
     report(world, object, told, &decision).await?;
-    let changed = moved || state.runs != decision.state.runs || !decision.answers.is_empty();
-    world.memory.keep(&told.uid, decision.state.ledgers);
+    let changed = state.runs != decision.state.runs || !decision.seals.is_empty() || !decision.answers.is_empty();
     if decision.finalizer == Finalizer::Remove {
         world.store.finalizer(object, false).await?;
     }
     Ok(match (taken, changed) {
-        (false, _) => Wake::At(clock::now() + RETRY),
         (true, true) => Wake::Now,
-        (true, false) => Wake::At(decision.wake),
+        (true, false) if !moved => Wake::At(decision.wake),
+        // Also what was taken and changes no run, as a restart: to look again at once would be to send it again at once.
+        (false, _) | (true, false) => Wake::At(clock::now() + RETRY),
     })
 }
 

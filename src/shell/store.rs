@@ -8,7 +8,8 @@ use super::clock;
 use super::error::{CALL, Error, within};
 use super::world::Guarded;
 use crate::api::{
-    FINALIZER, Intervention, InterventionStatus, MigrationRun, MigrationSchedule, MigrationScheduleStatus,
+    Environment, EnvironmentKey, FINALIZER, Intervention, InterventionStatus, MigrationRun, MigrationSchedule,
+    MigrationScheduleStatus,
 };
 use crate::engine::{OrderAnswer, Run};
 
@@ -52,18 +53,23 @@ impl Store {
     /// Stores every run that differs from what was read, each guarded by its version.
     ///
     /// # Errors
-    /// The first write that was refused; what was stored before it stays, and the next pass goes on from there.
+    /// The first write that was refused. The others are tried all the same, so that one run cannot keep another's
+    /// rollback from being stored; the next pass goes on from there.
     pub async fn persist(&self, before: &[&Run], after: &[&Run]) -> Result<Fence, Error> {
+        let mut refused = Ok(Fence(()));
         for run in after {
             if before.iter().any(|b| b == run) {
                 continue;
             }
-            match &run.version {
-                Some(version) => self.replace(run, version).await?,
-                None => self.create(run).await?,
+            let stored = match &run.version {
+                Some(version) => self.replace(run, version).await,
+                None => self.create(run).await,
+            };
+            if let (Err(error), true) = (stored, refused.is_ok()) {
+                refused = Err(error);
             }
         }
-        Ok(Fence(()))
+        refused
     }
 
     async fn create(&self, run: &Run) -> Result<(), Error> {
@@ -163,6 +169,12 @@ impl Store {
     pub async fn schedule(&self, namespace: &str, name: &str) -> Result<Option<Guarded<MigrationSchedule>>, Error> {
         let api: Api<Guarded<MigrationSchedule>> = Api::namespaced(self.client.clone(), namespace);
         super::error::found(within("read a schedule", CALL, api.get(name)).await)
+    }
+
+    /// An Environment, fresh, or what is wrong with it.
+    pub async fn environment(&self, key: &EnvironmentKey) -> Result<Option<Guarded<Environment>>, Error> {
+        let api: Api<Guarded<Environment>> = Api::namespaced(self.client.clone(), &key.namespace);
+        super::error::found(within("read an Environment", CALL, api.get(&key.name)).await)
     }
 
     /// The orders of a namespace, fresh.

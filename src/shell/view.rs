@@ -1,6 +1,7 @@
 //! Puts together what one pass is told, from caches or from fresh reads.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
@@ -29,14 +30,21 @@ impl Subject<'_> {
     }
 }
 
+/// An Environment that was read afresh, or is not there: it counts instead of the cache's.
+pub type Fresh<'a> = Option<(&'a EnvironmentKey, Option<&'a Guarded<Environment>>)>;
+
 /// The Environments that a schedule names, from the cache, and its namespace's labels.
-fn places(world: &World, namespace: &str, spec: &MigrationScheduleSpec) -> Places {
+fn places(world: &World, namespace: &str, spec: &MigrationScheduleSpec, fresh: Fresh<'_>) -> Places {
     let mut places = Places::default();
     for phase in &spec.phases {
         for e in &phase.environments {
             let own = if e.namespace.is_empty() { namespace } else { &e.namespace };
             let key = EnvironmentKey { namespace: own.to_owned(), name: e.name.clone() };
-            if let Some(found) = world.caches.environments.get(&ObjectRef::new(&key.name).within(&key.namespace)) {
+            let found = match fresh.filter(|(k, _)| **k == key) {
+                Some((_, environment)) => environment.cloned().map(Arc::new),
+                None => world.caches.environments.get(&ObjectRef::new(&key.name).within(&key.namespace)),
+            };
+            if let Some(found) = found {
                 let environment = found.0.as_ref().cloned().map_err(|e| e.error.clone());
                 places.environments.insert(key, environment);
             }
@@ -53,12 +61,13 @@ pub fn view(
     subject: &Subject<'_>,
     runs: &[Guarded<MigrationRun>],
     orders: &[Guarded<Intervention>],
+    fresh: Fresh<'_>,
 ) -> (View, State) {
     let object = subject.object;
     let namespace = object.namespace().unwrap_or_default();
     let uid = object.uid().unwrap_or_default();
     let plan = match subject.spec() {
-        Ok(spec) => Plan::parse(&namespace, spec, &places(world, &namespace, spec)),
+        Ok(spec) => Plan::parse(&namespace, spec, &places(world, &namespace, spec, fresh)),
         Err(error) => Err(vec![Problem {
             path: "spec".to_owned(),
             message: format!("the stored object cannot be read: {error}"),
@@ -201,10 +210,12 @@ fn wants(world: &World, schedule: &MigrationSchedule, place: &TargetPlace) -> bo
         let own = if e.namespace.is_empty() { &namespace } else { &e.namespace };
         *own == place.namespace
     });
-    near && Plan::parse(&namespace, &schedule.spec, &places(world, &namespace, &schedule.spec)).is_ok_and(|plan| {
-        let flips = plan.steps().filter_map(|(_, e)| e.flip.as_ref().ok());
-        flips.flat_map(|f| &f.targets).any(|t| t.place == *place)
-    })
+    near && Plan::parse(&namespace, &schedule.spec, &places(world, &namespace, &schedule.spec, None)).is_ok_and(
+        |plan| {
+            let flips = plan.steps().filter_map(|(_, e)| e.flip.as_ref().ok());
+            flips.flat_map(|f| &f.targets).any(|t| t.place == *place)
+        },
+    )
 }
 
 /// Which schedules name an Environment.

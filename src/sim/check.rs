@@ -85,9 +85,10 @@ impl World {
         self.breaks(9, format!("{name} raises while the schedule is {stop}"));
     }
 
-    /// Law 5: a raise takes a field from its owner only where it read `disabled`.
+    /// Law 5: a raise takes a field from its owner only where it read `disabled`, or joins one that is `enabled`.
     pub(super) fn raised_over(&mut self, raise: &Raise, before: Option<&crate::api::FlagValue>) {
-        if raise.force && before != Some(&raise.target.values.disabled) {
+        let values = &raise.target.values;
+        if raise.force && before != Some(&values.disabled) && before != Some(&values.enabled) {
             self.breaks(5, format!("{} was raised over {before:?}", raise.target.place));
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::{ArmedTarget, FlagValue, PlaceKind, TargetPlace, Time};
-use crate::engine::{Lower, Owner, Raise, Restart, Seal, Stamp, WorkloadKey};
+use crate::engine::{Lower, Owner, Raise, Restart, Seal, Stamp, StampKind, WorkloadKey};
 
 use super::cluster::{Cluster, Holder, Look, Owned, Refusal, holder_key, owner, slot};
 
@@ -19,7 +19,10 @@ impl Cluster {
         let held = holder.values.get(&slot(&target.place));
         // The same value is joined without force; another one is a conflict.
         let same = held.map(|v| v.text.as_str()) == target.values.enabled.text();
-        if !raise.force && !same && held.is_some_and(|v| v.owner.manager != manager) {
+        // A seal's stamp belongs to an update, with which an apply of the same manager conflicts.
+        let sealed = holder.stamps.get(&target.flag).and_then(|s| Stamp::parse(&s.text));
+        let sealed = sealed.is_some_and(|s| s.kind == StampKind::Sealed);
+        if !raise.force && (sealed || !same) && held.is_some_and(|v| v.owner.manager != manager) {
             return Err(Refusal::Conflict);
         }
         self.write(target, &target.values.enabled.clone(), &raise.stamp, now);

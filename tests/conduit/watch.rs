@@ -52,11 +52,11 @@ pub async fn pods(client: Client, world: Shared) -> anyhow::Result<()> {
             Event::Init => listed.clear(),
             Event::InitApply(pod) => {
                 listed.extend(pod.uid());
-                take(&pod, &client, &world).await;
+                take(&pod, &client, &world);
             }
             // Pods may have gone while nobody watched.
             Event::InitDone => hold(&world).keep_only(&listed),
-            Event::Apply(pod) => take(&pod, &client, &world).await,
+            Event::Apply(pod) => take(&pod, &client, &world),
             Event::Delete(pod) => hold(&world).end(&pod.uid().unwrap_or_default()),
         }
     }
@@ -64,19 +64,23 @@ pub async fn pods(client: Client, world: Shared) -> anyhow::Result<()> {
 }
 
 /// Takes in what is known about a pod now; the first time that it is seen running fixes its environment variables.
-async fn take(pod: &Pod, client: &Client, world: &Shared) {
+fn take(pod: &Pod, client: &Client, world: &Shared) {
     let uid = pod.uid().unwrap_or_default();
-    let known = hold(world).knows(&uid);
-    if !known && has_started(pod) {
-        let variables = environment::of(pod, client).await;
-        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-        hold(world).start(&uid, &namespace, &name, variables.clone());
-        let behaviour = hold(world).behaviour(&namespace);
-        if crashes_when_enabled(pod) && behaviour.is_enabled(&variables) {
-            announce_enabled(pod, client).await;
-        }
+    if has_started(pod) && hold(world).begin(&uid) {
+        // Beside the watch: where the API server is slow, one pod's start must not delay what is seen of the others.
+        tokio::spawn(start(pod.clone(), client.clone(), world.clone()));
     }
     hold(world).set_ready(&uid, is_ready(pod));
+}
+
+async fn start(pod: Pod, client: Client, world: Shared) {
+    let variables = environment::of(&pod, &client).await;
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    hold(&world).start(&pod.uid().unwrap_or_default(), &namespace, &name, variables.clone());
+    let behaviour = hold(&world).behaviour(&namespace);
+    if crashes_when_enabled(&pod) && behaviour.is_enabled(&variables) {
+        announce_enabled(&pod, &client).await;
+    }
 }
 
 /// A pod that may crash is looked at as soon as it has a node: it decides before it runs.

@@ -21,13 +21,21 @@ pub struct World {
     now: Instant,
     /// By uid: a pod of a StatefulSet comes back under its old name as a new process.
     pods: BTreeMap<String, Started>,
+    /// Pods whose variables are being read, and whether they are ready by now.
+    starting: BTreeMap<String, bool>,
     environments: BTreeMap<String, String>,
     behaviours: BTreeMap<String, Behaviour>,
 }
 
 impl World {
     pub fn new(now: Instant) -> World {
-        World { now, pods: BTreeMap::new(), environments: BTreeMap::new(), behaviours: BTreeMap::new() }
+        World {
+            now,
+            pods: BTreeMap::new(),
+            starting: BTreeMap::new(),
+            environments: BTreeMap::new(),
+            behaviours: BTreeMap::new(),
+        }
     }
 
     /// Lets all ready pods serve until `now`. Comes before every change, so that none acts on the past.
@@ -41,28 +49,36 @@ impl World {
         }
     }
 
-    pub fn knows(&self, uid: &str) -> bool {
-        self.pods.contains_key(uid)
+    /// Notes that a pod starts; says whether it is new.
+    pub fn begin(&mut self, uid: &str) -> bool {
+        !self.pods.contains_key(uid) && self.starting.insert(uid.to_owned(), false).is_none()
     }
 
+    /// The pod has its variables, unless it is gone by now.
     pub fn start(&mut self, uid: &str, namespace: &str, name: &str, variables: BTreeMap<String, String>) {
+        let Some(ready) = self.starting.remove(uid) else { return };
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
         let counters = Counters::default();
-        self.pods.insert(uid.to_owned(), Started { namespace, name, variables, ready: false, counters });
+        self.pods.insert(uid.to_owned(), Started { namespace, name, variables, ready, counters });
     }
 
     pub fn set_ready(&mut self, uid: &str, ready: bool) {
         if let Some(pod) = self.pods.get_mut(uid) {
             pod.ready = ready;
         }
+        if let Some(starting) = self.starting.get_mut(uid) {
+            *starting = ready;
+        }
     }
 
     pub fn end(&mut self, uid: &str) {
         self.pods.remove(uid);
+        self.starting.remove(uid);
     }
 
     pub fn keep_only(&mut self, uids: &[String]) {
         self.pods.retain(|uid, _| uids.contains(uid));
+        self.starting.retain(|uid, _| uids.contains(uid));
     }
 
     pub fn set_environment(&mut self, namespace: &str, environment: Option<&String>) {

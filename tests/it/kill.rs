@@ -87,7 +87,9 @@ async fn run(breach: bool, kill: Kill) -> (End, usize) {
     for (place, count) in raises(&taken) {
         assert_eq!(count, 1, "{kill:?}: {place} was raised {count} times\n{}", story());
     }
-    (end(&stage).await, taken.len())
+    let end = end(&stage).await;
+    stage.strike().await;
+    (end, taken.len())
 }
 
 fn start(stage: &mut Stage, proxy: &Proxy) {

@@ -29,6 +29,10 @@ impl Targets {
     pub async fn lower(&self, lower: &Lower) -> Result<(), Error> {
         let value = &lower.target.values.disabled;
         let write = Write { target: &lower.target, value, stamp: &lower.stamp, version: None, force: true };
+        // An apply of an empty value over a reference is accepted and changes nothing.
+        if lower.target.place.kind == PlaceKind::WorkloadEnv && value.text() == Some("") {
+            return self.write_over_reference("lower a flag", &write).await;
+        }
         match self.write("lower a flag", RETREAT_CALL, &write).await {
             // Somebody made the variable a reference, which an apply cannot take away.
             Err(error) if error.class() == Class::Invalid && lower.target.place.kind == PlaceKind::WorkloadEnv => {

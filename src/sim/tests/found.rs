@@ -86,9 +86,12 @@ fn the_rest_of_a_flip_waits_for_people() {
         let mut world = World::new(&schedule(&["eu"]), vec![many("eu")], start(), 1);
         world.faults.raises.extend([(start(), Fate::Sound), (start(), Fate::Lost), (start(), Fate::Lost)]);
         world.plan(second(3), stop.clone());
-        live(&mut world, 60);
+        live(&mut world, 9);
         assert_eq!(written(&world, StampKind::Raised), 1, "{stop:?}\n{}", world.timeline());
         assert_eq!(states(&world), [RunState::Flipping], "{stop:?}\n{}", world.timeline());
+        live(&mut world, 60);
+        assert_eq!(states(&world), [RunState::RolledBack], "{stop:?}\n{}", world.timeline());
+        assert!(world.timeline().contains("not completed within 10 minutes"), "{}", world.timeline());
     }
 }
 
@@ -267,4 +270,65 @@ fn a_pause_that_names_nothing_is_refused_and_says_what_there_is() {
     assert_eq!(said[0], (OrderOutcome::Refused, "nothing of this schedule is meant; it has eu eu".to_owned()));
     assert_eq!(said[1].0, OrderOutcome::Applied);
     assert_eq!(states(&world), [RunState::Soaking], "{}", world.timeline());
+}
+
+/// The raise arrives, the daemon dies, and a person lowers the flag before it is back: it used to be raised again.
+#[test]
+fn a_flag_lowered_by_hand_in_mid_flip_stays_down() {
+    let mut world = world(&["eu"]);
+    world.faults.raises.push((start(), Fate::CrashAfter));
+    while written(&world, StampKind::Raised) == 0 {
+        let now = world.now;
+        world.run_until(now + chrono::TimeDelta::seconds(1)).expect("no violation");
+        assert!(world.now < minute(5), "{}", world.timeline());
+    }
+    world.act(&Act::Set("eu", 0, Hand::Disabled));
+    live(&mut world, 60);
+    assert_eq!(
+        (written(&world, StampKind::Raised), states(&world)),
+        (1, vec![RunState::RolledBack]),
+        "{}",
+        world.timeline()
+    );
+    assert!(world.timeline().contains("that is a rollback by a person"), "{}", world.timeline());
+}
+
+/// The part of a flip that is up is watched while the rest is refused.
+#[test]
+fn pods_that_crash_on_part_of_a_flip_roll_it_back() {
+    let mut world = World::new(&schedule(&["eu"]), vec![many("eu")], start(), 1);
+    let lost = vec![(start(), Fate::Lost); 50];
+    world.faults.raises.push((start(), Fate::Sound));
+    world.faults.raises.extend(lost);
+    // Its pods are restarted for reasons of their own, and read the new value.
+    world.cluster.workloads.values_mut().for_each(|w| w.crashes = true);
+    while written(&world, StampKind::Raised) == 0 {
+        let now = world.now;
+        world.run_until(now + chrono::TimeDelta::seconds(1)).expect("no violation");
+        assert!(world.now < minute(5), "{}", world.timeline());
+    }
+    let workloads: Vec<_> = world.cluster.workloads.keys().cloned().collect();
+    let now = world.now;
+    for key in &workloads {
+        world.cluster.roll(key, now);
+    }
+    live(&mut world, 5);
+    assert_eq!(states(&world), [RunState::RolledBack], "{}", world.timeline());
+    assert!(world.timeline().contains("CrashLoopBackOff"), "{}", world.timeline());
+}
+
+/// A reading that failed for a moment is no recovery.
+#[test]
+fn pods_go_on_crashing_while_they_cannot_be_read() {
+    let mut world = world(&["eu"]);
+    world.cluster.workloads.values_mut().for_each(|w| w.crashes = true);
+    world.run_until(second(10)).expect("no violation");
+    assert_eq!(states(&world), [RunState::Verifying], "{}", world.timeline());
+    world.faults.until = Some(minute(10));
+    for at in 11..60 {
+        // Every third second nothing can be read.
+        world.faults.unread = if at % 3 == 0 { 1_000 } else { 0 };
+        world.run_until(second(at)).expect("no violation");
+    }
+    assert!(matches!(states(&world)[0], RunState::RollingBack | RunState::RolledBack), "{}", world.timeline());
 }

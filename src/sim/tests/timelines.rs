@@ -109,13 +109,13 @@ fn an_outage_of_prometheus_extends_the_soak_and_rolls_nothing_back() {
             05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
             05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 10:00:00  1 eu         Soaking → Completed        soaked for 30m: every check passes
-            05-05 10:00:02  2 apac       Gating → Flipping          every gate is open
-            05-05 10:00:03  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
-            05-05 10:00:23  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 10:30:23  1 eu         Completed → Finished       the schedule is complete
-            05-05 10:30:23  2 apac       Soaking → Completed        soaked for 30m: every check passes
-            05-05 10:30:23  2 apac       Completed → Finished       the schedule is complete
+            05-05 10:00:03  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:00:05  2 apac       Gating → Flipping          every gate is open
+            05-05 10:00:06  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 10:00:26  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:30:26  1 eu         Completed → Finished       the schedule is complete
+            05-05 10:30:26  2 apac       Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:30:26  2 apac       Completed → Finished       the schedule is complete
         "#]],
     );
 }
