@@ -51,7 +51,7 @@ fn plan() -> Plan {
 /// Runs a two-environment schedule to its end, killed where it is asked for; gives the end and the number of writes.
 async fn run(breach: bool, kill: Kill) -> (End, usize) {
     let proxy = Proxy::start(kill).await;
-    let mut stage = Stage::with_config_maps(&["staging", "eu"]).await;
+    let mut stage = Stage::small(&["staging", "eu"]).await;
     if breach {
         stage.place("eu").app.set_behaviour(&[("errors-when-enabled", "0.5")]).await;
     }

@@ -105,24 +105,29 @@ pub async fn definitions() {
 impl Stage {
     /// Environments whose flag is a key of the ConfigMap `conduit-flags`.
     pub async fn with_config_maps(names: &[&str]) -> Stage {
-        Stage::build(names, FlagSource::ConfigMapKey).await
+        Stage::build(names, FlagSource::ConfigMapKey, 2).await
+    }
+
+    /// The same with one pod each, where hundreds of stages are built.
+    pub async fn small(names: &[&str]) -> Stage {
+        Stage::build(names, FlagSource::ConfigMapKey, 1).await
     }
 
     /// The same; the pods take all keys of the ConfigMap, so that one may be missing.
     pub async fn with_whole_config_maps(names: &[&str]) -> Stage {
-        Stage::build(names, FlagSource::EnvFrom).await
+        Stage::build(names, FlagSource::EnvFrom, 2).await
     }
 
     /// Environments whose flag is a variable of the Deployment `conduit`.
     pub async fn with_variables(names: &[&str]) -> Stage {
-        Stage::build(names, FlagSource::Literal).await
+        Stage::build(names, FlagSource::Literal, 2).await
     }
 
-    async fn build(names: &[&str], source: FlagSource) -> Stage {
+    async fn build(names: &[&str], source: FlagSource, replicas: u32) -> Stage {
         definitions().await;
         Conduit::shared();
         let home = Namespace::fresh("home").await;
-        let places = futures::future::join_all(names.iter().map(|name| place(&home, name, source))).await;
+        let places = futures::future::join_all(names.iter().map(|name| place(&home, name, source, replicas))).await;
         Stage { admin: Cluster::shared().admin().await, home, places, controller: None }
     }
 
@@ -313,9 +318,9 @@ impl Place {
     }
 }
 
-async fn place(home: &Namespace, name: &str, source: FlagSource) -> Place {
+async fn place(home: &Namespace, name: &str, source: FlagSource, replicas: u32) -> Place {
     let namespace = Namespace::for_environment(name, name).await;
-    let app = App::new(&namespace).source(source).replicas(2);
+    let app = App::new(&namespace).source(source).replicas(replicas);
     app.apply().await.rolled_out().await;
     let cluster = Cluster::shared();
     let environment = json!({
