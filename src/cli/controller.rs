@@ -9,7 +9,10 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::{Connection, online};
+use crate::engine::digest;
 use crate::shell;
+use crate::shell::controller::Options;
+use crate::shell::lease::Election;
 
 /// Arguments of `hoist controller`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +22,15 @@ pub(super) struct Args {
     /// Serve the schedules of this namespace alone; those of all namespaces where not given.
     #[arg(long, short, env = "HOIST_NAMESPACE")]
     namespace: Option<String>,
+    /// Act only while holding a Lease, so that several replicas can run: one acts, the others keep their caches warm.
+    #[arg(long, env = "HOIST_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
+    leader_elect: bool,
+    /// The namespace of the Lease; the served one, or the process's own, where not given.
+    #[arg(long, env = "HOIST_LEASE_NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// The name of the Lease. Controllers that share schedules must share it.
+    #[arg(long, env = "HOIST_LEASE_NAME", default_value = "hoist")]
+    lease_name: String,
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "HOIST_LISTEN", default_value = "127.0.0.1:9091")]
     listen: SocketAddr,
@@ -43,11 +55,29 @@ pub(super) fn run(args: &Args) -> ExitCode {
         |config| async {
             let stop = CancellationToken::new();
             tokio::spawn(stop_on_signals(stop.clone()));
-            Box::pin(shell::controller::run(config, args.namespace.as_deref(), args.listen, stop)).await?;
+            let options = options(args, &config);
+            Box::pin(shell::controller::run(config, options, stop)).await?;
             Ok(ExitCode::SUCCESS)
         },
         &args.connection,
     )
+}
+
+fn options(args: &Args, config: &kube::Config) -> Options {
+    let namespace = args.lease_namespace.clone().or_else(|| args.namespace.clone());
+    let election = args.leader_elect.then(|| Election {
+        namespace: namespace.unwrap_or_else(|| config.default_namespace.clone()),
+        name: args.lease_name.clone(),
+        identity: identity(),
+    });
+    Options { scope: args.namespace.clone(), listen: args.listen, election }
+}
+
+/// The host, which is the pod in a cluster, and what tells processes on one host apart.
+fn identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let (pid, born) = (std::process::id().to_string(), format!("{:?}", shell::clock::monotonic()));
+    format!("{}_{}", host.trim(), digest(&[host.trim(), &pid, &born]))
 }
 
 fn start_logging(args: &Args) {

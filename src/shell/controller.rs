@@ -18,6 +18,7 @@ use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Class, Error, within};
+use super::lease::{self, Election, Leadership};
 use super::reconcile::{Wake, pause_after, reconcile};
 use super::view::schedules_of;
 use super::world::{Caches, Guarded, World};
@@ -35,16 +36,24 @@ const LEAST_PAUSE: Duration = Duration::from_millis(20);
 
 type Scheduled = Guarded<MigrationSchedule>;
 
-/// Runs the controller until the token is cancelled. With a scope it serves the schedules of that namespace alone.
+/// How a controller runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The one namespace whose schedules are served; those of all where not given.
+    pub scope: Option<String>,
+    /// Where the read-only endpoints are served.
+    pub listen: SocketAddr,
+    /// Where it is decided which of several controllers acts; nothing where there is just one.
+    pub election: Option<Election>,
+}
+
+/// Runs the controller until the token is cancelled.
 ///
 /// # Errors
 /// A sentence, where it cannot start: no API server, no CRDs, no address to listen on.
-pub async fn run(
-    config: Config,
-    scope: Option<&str>,
-    listen: SocketAddr,
-    stop: CancellationToken,
-) -> Result<(), String> {
+pub async fn run(config: Config, options: Options, stop: CancellationToken) -> Result<(), String> {
+    let Options { scope, listen, election } = options;
+    let scope = scope.as_deref();
     let listener = http::listen(listen).await?;
     let url = config.cluster_url.clone();
     let watching = client(config.clone(), false)?;
@@ -54,14 +63,17 @@ pub async fn run(
     let ready = Arc::new(AtomicBool::new(false));
     let schedules = Controller::new(scoped::<Scheduled>(&watching, scope), quick());
     let caches = Caches { schedules: schedules.store(), ..caches };
-    let world = Arc::new(World::new(calling, caches));
+    // Longer than the passes: what is in work ends under the lease.
+    let drained = CancellationToken::new();
+    let (leadership, standing) = stands(&calling, election, &drained);
+    let world = Arc::new(World::new(calling, caches, leadership));
     let counted = Arc::clone(&world);
     let metrics = move || {
         count(&counted);
         counted.telemetry.text()
     };
     let server = tokio::spawn(http::serve(listener, metrics, Arc::clone(&ready), stop.clone()));
-    let pass = Arc::new(Passes::default());
+    let pass = Arc::new(Passes { stop: stop.clone(), ..Passes::default() });
     let (waiting, filling) = (Arc::clone(&world), Arc::clone(&pass));
     let filled = tokio::spawn(async move {
         fill(&waiting.caches).await;
@@ -92,13 +104,32 @@ pub async fn run(
         })
         .await;
     stop.cancel();
+    drained.cancel();
     filled.abort();
+    standing.await.map_err(|e| e.to_string())?;
     server.await.map_err(|e| e.to_string())?
+}
+
+/// Stands for election in the background, where there is one.
+fn stands(
+    client: &Client,
+    election: Option<Election>,
+    drained: &CancellationToken,
+) -> (Leadership, tokio::task::JoinHandle<()>) {
+    match election {
+        None => (Leadership::sole(), tokio::spawn(async {})),
+        Some(election) => {
+            let (leadership, standing) = lease::stand(client.clone(), election, drained.clone());
+            (leadership, tokio::spawn(standing))
+        }
+    }
 }
 
 /// What passes share.
 #[derive(Default)]
 struct Passes {
+    /// Cancelled when nothing new may begin.
+    stop: CancellationToken,
     /// Failures in a row, by schedule.
     failures: Mutex<BTreeMap<String, u32>>,
     /// Set when the caches are filled.
@@ -108,6 +139,7 @@ struct Passes {
 async fn one_pass(passes: Arc<Passes>, object: Arc<Scheduled>, world: Arc<World>) -> Result<Action, Error> {
     // Deciding on half-filled caches would see runs as missing that are there.
     passes.filled.wait().await;
+    let Some(object) = led(&passes, object, &world).await else { return Ok(Action::await_change()) };
     let begun = clock::monotonic();
     let uid = object.uid().unwrap_or_default();
     if let Err(error) = &object.0 {
@@ -151,6 +183,18 @@ fn count(world: &World) {
     let states =
         runs.iter().filter_map(|r| r.0.as_ref().ok()).map(|r| r.status.as_ref().map_or(RunState::Pending, |s| s.state));
     world.telemetry.stored(states, broken);
+    world.telemetry.leading(world.leadership.holds());
+}
+
+/// The object once this process leads, as the cache has it by then; nothing where it is gone or the process stops.
+async fn led(passes: &Passes, object: Arc<Scheduled>, world: &World) -> Option<Arc<Scheduled>> {
+    if world.leadership.holds() {
+        return Some(object);
+    }
+    tokio::select! {
+        () = world.leadership.gained() => world.caches.schedules.get(&ObjectRef::from_obj(object.as_ref())),
+        () = passes.stop.cancelled() => None,
+    }
 }
 
 /// A client. Those that call never retry by themselves: a late repetition of a raise is what seals are against.

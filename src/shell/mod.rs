@@ -7,6 +7,7 @@ pub mod controller;
 pub mod error;
 mod events;
 mod http;
+pub mod lease;
 mod observe;
 pub mod prometheus;
 mod reconcile;

@@ -39,6 +39,9 @@ pub async fn reconcile(world: &World, object: &Guarded<MigrationSchedule>) -> Re
     if !retreats(&told, &state, &seen, clock::now()) {
         told.neighbours = neighbours(world, &told, &state, object).await;
     }
+    if !world.leadership.holds() {
+        return Err(Error::Stale { what: "another controller may lead by now" });
+    }
     let now = clock::now();
     let decision = step(&told, &state, &seen, now);
     let mut sent = Vec::new();
@@ -223,7 +226,7 @@ async fn seal(world: &World, seals: &[Seal]) -> bool {
 async fn advance(world: &World, _: &Fence, raises: &[Raise], restarts: &[Restart]) -> bool {
     let mut taken = true;
     for raise in raises {
-        if clock::now() > raise.send_by {
+        if clock::now() > raise.send_by || !world.leadership.holds() {
             tracing::warn!(place = %raise.target.place, "a raise was not sent in time and is given up");
             return false;
         }

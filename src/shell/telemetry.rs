@@ -48,6 +48,7 @@ pub struct Telemetry {
     measurements: Family<Word, Counter>,
     reaction_seconds: Histogram,
     unreadable: Gauge,
+    leads: Gauge,
 }
 
 impl Default for Telemetry {
@@ -74,8 +75,21 @@ impl Default for Telemetry {
             "Stored objects of Hoist's kinds that cannot be read",
             unreadable.clone(),
         );
+        let leads = Gauge::default();
+        registry.register("leader", "Whether this process acts: 1 for the leader, 0 for those that wait", leads.clone());
         registry.register("build", "The version that runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry, passes, pass_seconds, transitions, runs, writes, measurements, reaction_seconds, unreadable }
+        Self {
+            registry,
+            passes,
+            pass_seconds,
+            transitions,
+            runs,
+            writes,
+            measurements,
+            reaction_seconds,
+            unreadable,
+            leads,
+        }
     }
 }
 
@@ -131,6 +145,11 @@ impl Telemetry {
         if measured.failed.is_some() {
             self.measurements.get_or_create(&Word { result: "failed" }).inc();
         }
+    }
+
+    /// Sets whether this process acts.
+    pub fn leading(&self, leads: bool) {
+        self.leads.set(i64::from(leads));
     }
 
     /// Sets how many runs are in each state, and how many stored objects cannot be read.

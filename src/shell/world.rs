@@ -8,6 +8,7 @@ use kube::Client;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::Store as Cache;
 
+use super::lease::Leadership;
 use super::prometheus::Prometheus;
 use super::store::Store;
 use super::targets::Targets;
@@ -51,13 +52,15 @@ pub struct World {
     pub memory: Memory,
     /// Changes whenever a person's order is seen, so that a pass that waits for answers notices.
     pub arrivals: tokio::sync::watch::Sender<()>,
+    /// Whether this process may act.
+    pub leadership: Leadership,
     /// One lock for each Environment: between "nobody else is at work here" and "we are" nobody may come in.
     pub turns: Mutex<BTreeMap<EnvironmentKey, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl World {
     /// A world behind a client, with these caches.
-    pub fn new(client: Client, caches: Caches) -> Self {
+    pub fn new(client: Client, caches: Caches, leadership: Leadership) -> Self {
         Self {
             caches,
             store: Store::new(client.clone()),
@@ -66,6 +69,7 @@ impl World {
             telemetry: Arc::new(Telemetry::default()),
             memory: Memory::default(),
             arrivals: tokio::sync::watch::Sender::new(()),
+            leadership,
             turns: Mutex::default(),
             client,
         }

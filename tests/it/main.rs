@@ -17,6 +17,7 @@ mod fixture;
 mod generated;
 mod journey;
 mod kill;
+mod lease;
 mod proxy;
 mod smoke;
 mod stage;

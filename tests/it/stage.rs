@@ -139,17 +139,23 @@ impl Stage {
     /// The same through another kubeconfig, whose context `hoist` is used.
     pub fn start_controller_with(&mut self, kubeconfig: &std::path::Path) {
         self.kill_controller();
+        self.controller = Some(self.spawn_controller(kubeconfig, &["--leader-elect=false"]));
+    }
+
+    /// Another controller for this stage.
+    pub fn spawn_controller(&self, kubeconfig: &std::path::Path, more: &[&str]) -> Process {
         let log = std::env::temp_dir().join(format!("hoist-it-{}-{}.log", std::process::id(), self.home.name()));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
-        self.controller = Some(Process::spawn(env!("CARGO_BIN_EXE_hoist"), |command| {
+        Process::spawn(env!("CARGO_BIN_EXE_hoist"), |command| {
             command
                 .args(["controller", "--context", "hoist", "--listen", "127.0.0.1:0", "--namespace", self.home.name()])
                 .arg("--kubeconfig")
                 .arg(kubeconfig)
                 .args(["--log", "info,hoist=debug"])
+                .args(more)
                 .stdout(Stdio::null())
                 .stderr(log);
-        }));
+        })
     }
 
     /// Kills the controller with SIGKILL.
