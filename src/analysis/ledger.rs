@@ -99,6 +99,11 @@ impl CheckLedger {
         self.next
     }
 
+    /// Whether it looked at moments that lie ahead: the clock was, and nothing that came back then counts.
+    pub fn is_ahead_of(&self, now: Time) -> bool {
+        self.latest.as_ref().is_some_and(|l| l.at > now + self.check.interval.delta() * 2)
+    }
+
     /// The window at a moment: it grows from the settled rollout up to the declared one.
     pub fn window_at(&self, at: Time) -> Option<Duration> {
         let since = Duration::seconds((at - self.settled).num_seconds());

@@ -101,7 +101,7 @@ impl Pass<'_> {
     fn absorb(&mut self, run: &Run, flip: &Flip, rolled_out: Time) {
         let seen = self.seen;
         let ledger = self.state.ledgers.entry(run.name.clone()).or_default();
-        if ledger.rolled_out != Some(rolled_out) {
+        if ledger.rolled_out != Some(rolled_out) || ledger.checks.iter().any(|c| c.is_ahead_of(self.now)) {
             *ledger = RunLedger { checks: checks(flip, rolled_out), rolled_out: Some(rolled_out), ..ledger.clone() };
         }
         for check in &mut ledger.checks {

@@ -205,13 +205,16 @@ impl Candidate {
             let Some(lease) = found(within("read the lease", ASKED, self.leases.get(name)).await)? else {
                 return Ok(());
             };
-            let Some(mut spec) = lease.spec.clone().filter(|s| s.holder_identity.as_ref() == Some(&self.election.identity))
+            let Some(mut spec) =
+                lease.spec.clone().filter(|s| s.holder_identity.as_ref() == Some(&self.election.identity))
             else {
                 return Ok(());
             };
             spec.holder_identity = Some(String::new());
             let lease = Lease { spec: Some(spec), ..lease };
-            within("release the lease", ASKED, self.leases.replace(name, &PostParams::default(), &lease)).await.map(drop)
+            within("release the lease", ASKED, self.leases.replace(name, &PostParams::default(), &lease))
+                .await
+                .map(drop)
         };
         if let Err(error) = released.await {
             let error: Error = error;

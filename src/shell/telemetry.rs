@@ -76,7 +76,11 @@ impl Default for Telemetry {
             unreadable.clone(),
         );
         let leads = Gauge::default();
-        registry.register("leader", "Whether this process acts: 1 for the leader, 0 for those that wait", leads.clone());
+        registry.register(
+            "leader",
+            "Whether this process acts: 1 for the leader, 0 for those that wait",
+            leads.clone(),
+        );
         registry.register("build", "The version that runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
         Self {
             registry,

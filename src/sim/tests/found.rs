@@ -332,3 +332,21 @@ fn pods_go_on_crashing_while_they_cannot_be_read() {
     }
     assert!(matches!(states(&world)[0], RunState::RollingBack | RunState::RolledBack), "{}", world.timeline());
 }
+
+/// The clock is an hour ahead for a moment: what was asked of the future must not blind the watch when it is back.
+#[test]
+fn a_clock_that_was_ahead_blinds_nobody() {
+    let mut world = world(&["eu"]);
+    live(&mut world, 10);
+    assert_eq!(states(&world), [RunState::Soaking], "{}", world.timeline());
+    let there = world.now;
+    world.now = there + chrono::TimeDelta::minutes(15);
+    world.wake = world.now;
+    world.pass();
+    world.now = there;
+    world.wake = there;
+    world.metrics.say("eu", minute(11), minute(20), Sample::Bad);
+    world.run_until(minute(16)).expect("no violation");
+    let state = states(&world)[0];
+    assert!(matches!(state, RunState::RollingBack | RunState::RolledBack), "{}", world.timeline());
+}
