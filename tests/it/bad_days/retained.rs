@@ -70,3 +70,27 @@ async fn a_deleted_environment_stops_advance_and_the_armed_plan_rolls_back() {
     assert_eq!(stage.value("eu").await.as_deref(), Some("false"));
     assert_eq!(stage.value("apac").await.as_deref(), Some("false"));
 }
+
+/// A lowering that is refused for good is tried again and again; it used to cut short every look at the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_that_is_refused_does_not_blind_the_other_environments() {
+    let mut stage = Stage::with_config_maps(&["eu", "apac"]).await;
+    stage.start_controller();
+    let phase = |name: &str, soak: &str| {
+        let environment = json!({ "name": name, "namespace": stage.place(name).namespace.name() });
+        json!({ "name": name, "soak": { "duration": soak }, "environments": [environment] })
+    };
+    let phases = json!([phase("eu", "4s"), phase("apac", "90s")]);
+    stage.apply(&Plan::quick("4s").with("/phases", phases)).await.expect("applied");
+    stage.reaches("apac", RunState::Soaking).await;
+    let immutable = ["patch", "configmap", "conduit-flags", "-p", r#"{"immutable":true}"#];
+    stage.place("eu").kubectl(&immutable).await.expect("patched");
+    let order = stage.hoist(&["rollback", &stage.name(), "--environment", "eu", "--reason", "it looks wrong"]);
+    assert!(order.status.success(), "{}", String::from_utf8_lossy(&order.stdout));
+    stage.reaches("eu", RunState::RollingBack).await;
+    stage.place("apac").app.set_behaviour(&[("errors-when-enabled", "0.3")]).await;
+    let run = stage.reaches("apac", RunState::RolledBack).await;
+    assert!(cause(&run).contains("above max 0.05"), "{}", cause(&run));
+    stage.reaches("eu", RunState::RollingBack).await;
+    assert_eq!(stage.value("eu").await.as_deref(), Some("true"), "it cannot be written");
+}
