@@ -169,9 +169,9 @@ fn a_soak_that_waits_is_quiet() {
     world.metrics.say("eu", minute(6), minute(2_000), Sample::OffTarget);
     live(&mut world, 40);
     let before = world.requests;
-    live(&mut world, 24 * 60);
+    live(&mut world, 8 * 60);
     assert_eq!(world.requests, before, "{}", world.timeline());
-    assert!(world.passes > 1_000);
+    assert!(world.passes > 500, "{}", world.passes);
 }
 
 /// The first environment is retried while the second one soaks: they are not in work together.
