@@ -13,7 +13,7 @@
 //! | [`sim`] | a deterministic world for the engine: targets, curves, faults, people | `api`, `analysis`, `engine` |
 #![cfg_attr(
     feature = "shell",
-    doc = "| [`shell`] | everything that can fail, block or see a clock: controller, targets, Prometheus | all above |"
+    doc = "| [`shell`] | everything that can fail, block or see a clock: controller, lease, targets, Prometheus | all above |"
 )]
 #![cfg_attr(feature = "shell", doc = "| [`cli`] | one file per verb | all |")]
 //!

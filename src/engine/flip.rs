@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::api::{Armed, ArmedTarget, Attempt, FORMAT_VERSION, Gate, HeldReason, Mode, PlaceKind, WorkloadRef};
+use crate::api::{Armed, ArmedTarget, Attempt, FORMAT_VERSION, Gate, HeldReason, Mode, PlaceKind, Time, WorkloadRef};
 
 use super::decision::{Raise, Restart, Seal};
 use super::gate::{Gates, gates, rest_gates};
@@ -23,13 +23,14 @@ const IN_PART_FOR: TimeDelta = TimeDelta::minutes(10);
 /// The longest pause between two attempts at a flip.
 const LONGEST_BACKOFF: TimeDelta = TimeDelta::minutes(5);
 
-/// How long to wait after so many attempts: the first may have met a harmless conflict, a target that refuses for good
-/// must not be written to all day.
-pub(super) fn backoff(attempts: i64) -> TimeDelta {
-    match u32::try_from(attempts).unwrap_or(0) {
-        0 | 1 => TimeDelta::zero(),
-        n => TimeDelta::seconds(5 << (n - 2).min(6)).min(LONGEST_BACKOFF),
-    }
+/// When a run that has given up an attempt at this time may make the next: the first may have met a harmless conflict, a
+/// target that refuses for good must not be written to all day.
+pub(super) fn again_at(run: &Run, given_up: Time) -> Time {
+    given_up
+        + match u32::try_from(run.attempts).unwrap_or(0) {
+            0 | 1 => TimeDelta::zero(),
+            n => TimeDelta::seconds(5 << (n - 2).min(6)).min(LONGEST_BACKOFF),
+        }
 }
 
 impl Pass<'_> {
@@ -52,7 +53,7 @@ impl Pass<'_> {
         self.note_checks(run, found.checks);
         self.wait(run, found.waits);
         self.wake_for_gates(interval);
-        let again = run.since + backoff(run.attempts);
+        let again = again_at(run, run.since);
         if self.now < again {
             self.wake_at(again);
         }
@@ -224,18 +225,13 @@ impl Pass<'_> {
                 continue;
             };
             let sealed = found.stamp.as_ref().is_some_and(|s| s.run == run.reference() && s.decision == seal);
-            match standing {
-                standing if may_rise(run, target, standing) && sealed => {}
-                standing if may_rise(run, target, standing) => {
-                    open = true;
-                    let stamp = self.stamp(run, StampKind::Sealed, &seal, None);
-                    self.seals.push(Seal {
-                        target: target.clone(),
-                        resource_version: found.resource_version.clone(),
-                        stamp,
-                    });
-                }
-                standing => foreign = foreign.or_else(|| meddled(target, standing)),
+            if !may_rise(run, target, standing) {
+                foreign = foreign.or_else(|| meddled(target, standing));
+            } else if !sealed {
+                open = true;
+                let stamp = self.stamp(run, StampKind::Sealed, &seal, None);
+                let resource_version = found.resource_version.clone();
+                self.seals.push(Seal { target: target.clone(), resource_version, stamp });
             }
         }
         if open {
@@ -271,7 +267,7 @@ impl Pass<'_> {
             return self.wait(run, found.waits);
         }
         let sealed = run.waits.iter().find(|w| w.gate == Gate::Target).map(|w| w.since);
-        if sealed.is_some_and(|at| self.now < at + backoff(run.attempts)) {
+        if sealed.is_some_and(|at| self.now < again_at(run, at)) {
             return;
         }
         let mut which = Vec::new();

@@ -3,7 +3,7 @@
 use crate::analysis::{CheckLedger, Judged, Outcome, judge};
 use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Mode, PauseStatus, RunState, Time};
 
-use super::flip::backoff;
+use super::flip::again_at;
 use super::plan::{FlipPlan, Plan};
 use super::probe::{FoundWorkload, Observations, WorkloadKey, WorkloadReading};
 use super::state::{Run, State};
@@ -48,8 +48,9 @@ pub(super) fn gates(
     let mut gates = Gates::default();
     people(view, pauses, run, &mut gates);
     predecessors(view, state, run, &mut gates);
-    if now < run.since + backoff(run.attempts) {
-        let at = (run.since + backoff(run.attempts)).format("%Y-%m-%d %H:%M:%S UTC");
+    let again = again_at(run, run.since);
+    if now < again {
+        let at = again.format("%Y-%m-%d %H:%M:%S UTC");
         gates.wait(Gate::Target, format!("the flip was sent {} times and did not arrive; again at {at}", run.attempts));
     }
     let Some((_, step)) = view.step_of(run) else { return gates };

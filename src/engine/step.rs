@@ -150,10 +150,7 @@ impl<'a> Pass<'a> {
                 Stage::RolledBack(flip, _) => self.rolled_back(&mut run, &flip),
                 Stage::Finished(_) | Stage::Skipped => {}
             }
-            if !matches!(
-                run.stage,
-                Stage::Flipping(_) | Stage::Verifying(_) | Stage::Soaking(..) | Stage::Completed(..)
-            ) {
+            if !run.stage.state().is_raised() {
                 self.state.ledgers.remove(&name);
             }
             self.state.runs.insert(name, run);

@@ -47,15 +47,19 @@ impl Leadership {
 
     /// Whether this process may act now.
     pub fn holds(&self) -> bool {
-        self.0.borrow().is_some_and(|until| clock::monotonic() < until)
+        lasts(*self.0.borrow())
     }
 
     /// Waits until this process leads.
     pub async fn gained(&self) {
         let mut until = self.0.clone();
         // The sender is gone only when the process ends.
-        let _ = until.wait_for(|until| until.is_some_and(|until| clock::monotonic() < until)).await;
+        let _ = until.wait_for(|until| lasts(*until)).await;
     }
+}
+
+fn lasts(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| clock::monotonic() < until)
 }
 
 /// Where the election is held.
@@ -184,7 +188,7 @@ impl Candidate {
     /// Says it where the lease was not renewed in time.
     fn lapse(&self) {
         let lapsed = |until: &mut Option<Instant>| {
-            let over = until.is_some_and(|until| clock::monotonic() >= until);
+            let over = until.is_some() && !lasts(*until);
             if over {
                 *until = None;
             }

@@ -44,12 +44,12 @@ pub async fn reconcile(world: &World, object: &Guarded<MigrationSchedule>) -> Re
     }
     let now = clock::now();
     let decision = step(&told, &state, &seen, now);
-    let mut sent = Vec::new();
-    lower(world, &decision.motion, &mut sent).await;
-    if rests_on_caches(&decision) {
-        return decide_afresh(world, object, &seen, now, rises_in(&state, &decision), sent).await;
+    let mut lowered = Vec::new();
+    lower(world, &decision.motion, &mut lowered).await;
+    if needs_fresh_reads(&decision) {
+        return decide_afresh(world, object, &seen, now, rises_in(&state, &decision), lowered).await;
     }
-    carry_out(world, object, &told, &state, decision, sent).await
+    carry_out(world, object, &told, &state, decision, lowered).await
 }
 
 /// The Environment in which a decision raises.
@@ -59,8 +59,8 @@ fn rises_in(state: &State, decision: &Decision) -> Option<EnvironmentKey> {
     state.runs.values().find(|r| r.reference() == *run).map(|r| r.environment().clone())
 }
 
-/// Whether a decision must not rest on what a watch has missed: raising, sealing, and answering a person for good.
-fn rests_on_caches(decision: &Decision) -> bool {
+/// Whether a decision is one that must not rest on what a watch has missed: raising, sealing, answering for good.
+fn needs_fresh_reads(decision: &Decision) -> bool {
     let raises = matches!(&decision.motion, Motion::Advance(raises, _) if !raises.is_empty());
     raises || !decision.seals.is_empty() || !decision.answers.is_empty()
 }
@@ -120,15 +120,15 @@ fn retreats(told: &View, state: &State, seen: &Observations, now: Time) -> bool 
     lowers.iter().any(|lower| !decided(lower))
 }
 
-/// Reads everything afresh and decides again, one schedule at a time in each Environment. What was sent already to take
-/// flags down is not sent twice.
+/// Reads everything afresh and decides again, one schedule at a time in each Environment. What was lowered already is
+/// not sent twice.
 async fn decide_afresh(
     world: &World,
     object: &Guarded<MigrationSchedule>,
     seen: &Observations,
     now: Time,
     rises_in: Option<EnvironmentKey>,
-    sent: Vec<Lower>,
+    lowered: Vec<Lower>,
 ) -> Result<Wake, Error> {
     let turn = rises_in.as_ref().map(|key| world.turn(key));
     let _held = match &turn {
@@ -152,7 +152,7 @@ async fn decide_afresh(
     let (mut told, state) = view(world, &subject, &runs, &orders, owned.as_ref().map(|(e, key)| (key, e.as_ref())));
     told.neighbours = neighbours(world, &told, &state, &fresh).await;
     let decision = step(&told, &state, seen, now);
-    carry_out(world, &fresh, &told, &state, decision, sent).await
+    carry_out(world, &fresh, &told, &state, decision, lowered).await
 }
 
 /// Does what was decided, in the order that keeps every promise.
@@ -162,10 +162,10 @@ async fn carry_out(
     told: &View,
     state: &State,
     decision: Decision,
-    mut sent: Vec<Lower>,
+    mut lowered: Vec<Lower>,
 ) -> Result<Wake, Error> {
     let moved = !matches!(decision.motion, Motion::Still) || !decision.seals.is_empty();
-    let mut taken = lower(world, &decision.motion, &mut sent).await;
+    let mut taken = lower(world, &decision.motion, &mut lowered).await;
     if let Motion::Retreat(_, restarts) = &decision.motion {
         taken &= restart(world, restarts, RETREAT_CALL).await;
     }
@@ -196,9 +196,9 @@ async fn carry_out(
 }
 
 /// Sends what takes flags down and was not taken yet, all at once; says whether all of it is taken.
-async fn lower(world: &World, motion: &Motion, sent: &mut Vec<Lower>) -> bool {
+async fn lower(world: &World, motion: &Motion, lowered: &mut Vec<Lower>) -> bool {
     let Motion::Retreat(lowers, _) = motion else { return true };
-    let open: Vec<&Lower> = lowers.iter().filter(|l| !sent.contains(l)).collect();
+    let open: Vec<&Lower> = lowers.iter().filter(|l| !lowered.contains(l)).collect();
     if open.is_empty() {
         return true;
     }
@@ -209,7 +209,7 @@ async fn lower(world: &World, motion: &Motion, sent: &mut Vec<Lower>) -> bool {
     });
     let taken = futures::future::join_all(writes).await;
     world.telemetry.reaction(begun.elapsed());
-    sent.extend(open.into_iter().zip(&taken).filter(|(_, taken)| **taken).map(|(lower, _)| lower.clone()));
+    lowered.extend(open.into_iter().zip(&taken).filter(|(_, taken)| **taken).map(|(lower, _)| lower.clone()));
     taken.into_iter().all(|t| t)
 }
 

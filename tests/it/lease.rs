@@ -23,6 +23,13 @@ async fn holder(stage: &Stage) -> Result<(String, i32), String> {
     Ok((holder, spec.lease_transitions.unwrap_or(0)))
 }
 
+/// A controller that leads, one that waits, and what the lease says.
+async fn two(stage: &Stage) -> (Process, Process, (String, i32)) {
+    let first = candidate(stage);
+    let held = eventually("a leader", async || holder(stage).await).await;
+    (first, candidate(stage), held)
+}
+
 /// Waits until another than this one holds the lease, and says how long that took.
 async fn another(stage: &Stage, before: &str, since: Instant) -> Duration {
     eventually_within(Duration::from_secs(20), "another leader", async || match holder(stage).await {
@@ -35,9 +42,7 @@ async fn another(stage: &Stage, before: &str, since: Instant) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_leader_is_followed_by_the_one_that_waits() {
     let stage = Stage::with_config_maps(&["eu"]).await;
-    let mut first = candidate(&stage);
-    let (leader, _) = eventually("a leader", async || holder(&stage).await).await;
-    let _second = candidate(&stage);
+    let (mut first, _second, (leader, _)) = two(&stage).await;
     stage.apply(&Plan::quick("60s")).await.expect("applied");
     stage.reaches("eu", RunState::Soaking).await;
     assert_eq!(holder(&stage).await.expect("a leader").0, leader, "the one that waits does not act");
@@ -54,9 +59,7 @@ async fn a_killed_leader_is_followed_by_the_one_that_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_ends_in_good_order_gives_the_lease_back() {
     let stage = Stage::with_config_maps(&["eu"]).await;
-    let mut first = candidate(&stage);
-    let (leader, _) = eventually("a leader", async || holder(&stage).await).await;
-    let _second = candidate(&stage);
+    let (mut first, _second, (leader, _)) = two(&stage).await;
     stage.apply(&Plan::quick("8s")).await.expect("applied");
     stage.reaches("eu", RunState::Soaking).await;
     let begun = Instant::now();
@@ -72,9 +75,7 @@ async fn a_leader_that_ends_in_good_order_gives_the_lease_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_sleeps_through_its_lease_raises_nothing_twice() {
     let stage = Stage::with_config_maps(&["eu", "apac"]).await;
-    let first = candidate(&stage);
-    let (leader, terms) = eventually("a leader", async || holder(&stage).await).await;
-    let _second = candidate(&stage);
+    let (first, _second, (leader, terms)) = two(&stage).await;
     stage.apply(&Plan::quick("3s")).await.expect("applied");
     // Into the middle of what it does.
     stage.run_that("a run of eu", "eu", |_| true).await;

@@ -13,6 +13,15 @@ fn live(world: &mut World, until: i64) {
     assert_eq!(world.unexplained(), None, "{}", world.timeline());
 }
 
+/// Lives on second by second, five minutes at most.
+fn until(world: &mut World, reached: impl Fn(&World) -> bool) {
+    while !reached(world) {
+        let now = world.now;
+        world.run_until(now + chrono::TimeDelta::seconds(1)).expect("no violation");
+        assert!(world.now < minute(5), "{}", world.timeline());
+    }
+}
+
 fn states(world: &World) -> Vec<RunState> {
     world.latest().iter().map(|r| r.status.as_ref().expect("a status").state).collect()
 }
@@ -235,11 +244,8 @@ fn a_late_takeover_is_sealed() {
 #[test]
 fn a_rollout_of_the_spec_before_proves_nothing() {
     let mut world = World::new(&schedule(&["eu"]), vec![variable("eu")], start(), 1);
-    while world.latest().first().and_then(|r| r.status.as_ref()).map(|s| s.state) != Some(RunState::Verifying) {
-        let now = world.now;
-        world.run_until(now + chrono::TimeDelta::seconds(1)).expect("no violation");
-        assert!(world.now < minute(5), "{}", world.timeline());
-    }
+    let state = |w: &World| w.latest().first().and_then(|r| r.status.as_ref()).map(|s| s.state);
+    until(&mut world, |w| state(w) == Some(RunState::Verifying));
     let told = world.told([chrono::TimeDelta::zero(); 3]).expect("a schedule");
     world.cluster.workloads.values_mut().for_each(|w| w.latency = chrono::TimeDelta::zero());
     let mut seen = Observations::default();
@@ -277,11 +283,7 @@ fn a_pause_that_names_nothing_is_refused_and_says_what_there_is() {
 fn a_flag_lowered_by_hand_in_mid_flip_stays_down() {
     let mut world = world(&["eu"]);
     world.faults.raises.push((start(), Fate::CrashAfter));
-    while written(&world, StampKind::Raised) == 0 {
-        let now = world.now;
-        world.run_until(now + chrono::TimeDelta::seconds(1)).expect("no violation");
-        assert!(world.now < minute(5), "{}", world.timeline());
-    }
+    until(&mut world, |w| written(w, StampKind::Raised) > 0);
     world.act(&Act::Set("eu", 0, Hand::Disabled));
     live(&mut world, 60);
     assert_eq!(
@@ -302,11 +304,7 @@ fn pods_that_crash_on_part_of_a_flip_roll_it_back() {
     world.faults.raises.extend(lost);
     // Its pods are restarted for reasons of their own, and read the new value.
     world.cluster.workloads.values_mut().for_each(|w| w.crashes = true);
-    while written(&world, StampKind::Raised) == 0 {
-        let now = world.now;
-        world.run_until(now + chrono::TimeDelta::seconds(1)).expect("no violation");
-        assert!(world.now < minute(5), "{}", world.timeline());
-    }
+    until(&mut world, |w| written(w, StampKind::Raised) > 0);
     let workloads: Vec<_> = world.cluster.workloads.keys().cloned().collect();
     let now = world.now;
     for key in &workloads {
@@ -333,7 +331,7 @@ fn pods_go_on_crashing_while_they_cannot_be_read() {
     assert!(matches!(states(&world)[0], RunState::RollingBack | RunState::RolledBack), "{}", world.timeline());
 }
 
-/// The clock is an hour ahead for a moment: what was asked of the future must not blind the watch when it is back.
+/// The clock is a quarter of an hour ahead for a moment: what was asked of the future must not blind the watch when it is back.
 #[test]
 fn a_clock_that_was_ahead_blinds_nobody() {
     let mut world = world(&["eu"]);
