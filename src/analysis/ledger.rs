@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use chrono::TimeDelta;
+
 use crate::api::{Check, CheckOutcome, Duration, PrometheusSource, Time};
 
 use super::{Answers, Breach, Coverage, Judged, Outcome, judge, query};
@@ -31,6 +33,21 @@ pub struct Latest {
 /// A breach that counts; it never heals within the epoch.
 pub type Latched = Breach;
 
+const SECOND: TimeDelta = TimeDelta::seconds(1);
+
+fn step(check: &Check) -> TimeDelta {
+    check.interval.delta().max(SECOND)
+}
+
+/// The last moment up to `at` of a check's grid: through all time, `step` apart, so that schedules with the same check ask
+/// about the same moments and can share the answer. Different queries have different grids, or all of them would be asked
+/// in the same second.
+pub fn on_grid(check: &Check, step: TimeDelta, at: Time) -> Time {
+    let text = check.threshold.query.as_ref().or(check.threshold.ratio.as_ref().map(|r| &r.bad));
+    let spread = text.map_or(0, |t| t.bytes().fold(0_i64, |sum, b| (sum * 31 + i64::from(b)) % 1_000_003));
+    at - TimeDelta::seconds((at.timestamp() - spread).rem_euclid(step.num_seconds().max(1)))
+}
+
 /// The fold. Equal measurements give an equal ledger, whether they came one by one or all at once after a restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckLedger {
@@ -57,7 +74,8 @@ impl CheckLedger {
     pub fn new(check: &Check, prometheus: &PrometheusSource, rolled_out: Time) -> Self {
         let settled = rolled_out + check.settle.delta();
         let scrape = prometheus.scrape_interval;
-        let first = settled + Self::first_window(check, scrape).delta();
+        let first =
+            on_grid(check, step(check), settled + Self::first_window(check, scrape).delta() + step(check) - SECOND);
         Self {
             check: check.clone(),
             settled,
@@ -94,7 +112,7 @@ impl CheckLedger {
         &self.check
     }
 
-    /// The moment of the next measurement; a grid from the first, one `interval` apart.
+    /// The moment of the next measurement; one `interval` after the last.
     pub fn next(&self) -> Time {
         self.next
     }
@@ -112,7 +130,7 @@ impl CheckLedger {
 
     /// The moments that are due, oldest first: as many as are asked for at once.
     pub fn due(&self, now: Time) -> Vec<Time> {
-        let step = self.check.interval.delta().max(chrono::TimeDelta::seconds(1));
+        let step = step(&self.check);
         let mut moments = Vec::new();
         let mut at = self.next;
         while at <= now && moments.len() < self.at_once {
@@ -136,7 +154,7 @@ impl CheckLedger {
             self.coverage.cover(from.max(self.settled), answers.at);
             self.count(answers.at, judged.outcome == Outcome::Breach);
         }
-        self.next = answers.at + interval.max(chrono::TimeDelta::seconds(1));
+        self.next = answers.at + step(&self.check);
         if judged.outcome == Outcome::Breach && self.counts(answers.at) {
             self.latched =
                 Some(Breach { check: self.check.name.clone(), at: answers.at, sentence: self.told(&judged) });

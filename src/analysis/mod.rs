@@ -9,7 +9,7 @@ mod query;
 mod threshold;
 
 pub use coverage::Coverage;
-pub use ledger::{CheckLedger, Latched, Latest, SCRAPES_PER_WINDOW};
+pub use ledger::{CheckLedger, Latched, Latest, SCRAPES_PER_WINDOW, on_grid};
 pub use query::{QueryShape, Scope, freshness_query, inspect, render, with_window};
 pub use threshold::{Answers, Reading, judge};
 

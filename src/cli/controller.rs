@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// The name of the Lease. Controllers that share schedules must share it.
     #[arg(long, env = "HOIST_LEASE_NAME", default_value = "hoist")]
     lease_name: String,
+    /// How often everything is listed from scratch, in case that a watch has missed something: 10s, 5m, 1h.
+    #[arg(long, env = "HOIST_RESYNC", default_value = "5m", value_parser = resync)]
+    resync: std::time::Duration,
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "HOIST_LISTEN", default_value = "127.0.0.1:9091")]
     listen: SocketAddr,
@@ -70,7 +73,14 @@ fn options(args: &Args, config: &kube::Config) -> Options {
         name: args.lease_name.clone(),
         identity: identity(),
     });
-    Options { scope: args.namespace.clone(), listen: args.listen, election }
+    Options { scope: args.namespace.clone(), listen: args.listen, election, resync: args.resync }
+}
+
+fn resync(text: &str) -> Result<std::time::Duration, String> {
+    match crate::api::Duration::parse(text)?.as_seconds() {
+        seconds @ 1.. => Ok(std::time::Duration::from_secs(seconds.unsigned_abs())),
+        _ => Err("at least 1s".to_owned()),
+    }
 }
 
 /// The host, which is the pod in a cluster, and what tells processes on one host apart.

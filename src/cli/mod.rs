@@ -7,6 +7,7 @@ mod order;
 mod validate;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -135,13 +136,13 @@ async fn schedule(client: &Client, namespace: &str, name: &str) -> Result<Known,
 /// The runs of a schedule, and what is wrong with those that cannot be read.
 async fn runs(client: &Client, schedule: &Known) -> Result<(Vec<MigrationRun>, Vec<String>), String> {
     let (namespace, uid) = (schedule.metadata.namespace.as_deref(), schedule.metadata.uid.as_deref());
-    let store = Store::new(client.clone());
+    let store = Store::new(client.clone(), Arc::default());
     let found = store.runs_of(namespace.unwrap_or_default(), uid.unwrap_or_default()).await;
     let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
     for run in found.map_err(|e| e.to_string())? {
         let name = run.name_any();
-        match run.0 {
-            Ok(run) => runs.push(run),
+        match &run.0 {
+            Ok(run) => runs.push(run.clone()),
             Err(error) => unreadable.push(format!("run {name} cannot be read: {}", error.error)),
         }
     }

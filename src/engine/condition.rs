@@ -64,6 +64,33 @@ pub(super) fn report(view: &View, state: &State, pauses: &[PauseStatus], now: Ti
     summary
 }
 
+/// What is said of a schedule whose pass panicked: nothing but that, beside what was said before.
+pub fn bug(before: &MigrationScheduleStatus, generation: i64, now: Time) -> MigrationScheduleStatus {
+    const TOLD: &str = "a pass over this schedule panicked, which is a bug of Hoist's: nothing advances, and nothing is \
+                        watched. Put its flags back by hand where in doubt; the log has what to report";
+    let mut status = before.clone();
+    for (type_, value, told) in [
+        ("Stalled", ConditionStatus::True, TOLD),
+        ("Reconciling", ConditionStatus::False, ""),
+        ("Ready", ConditionStatus::False, TOLD),
+    ] {
+        let new = Condition {
+            type_: type_.to_owned(),
+            status: value,
+            reason: "Bug".to_owned(),
+            message: told.to_owned(),
+            last_transition_time: now,
+            observed_generation: generation,
+        };
+        match status.conditions.iter_mut().find(|c| c.type_ == type_) {
+            Some(old) if old.status == value && old.reason == new.reason => {}
+            Some(old) => *old = new,
+            None => status.conditions.push(new),
+        }
+    }
+    status
+}
+
 fn condition(view: &View, type_: &str, said: &Said, now: Time) -> Condition {
     let before = view.status.conditions.iter().find(|c| c.type_ == type_ && c.status == said.status);
     Condition {

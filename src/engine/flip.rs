@@ -8,7 +8,7 @@ use super::decision::{Raise, Restart, Seal};
 use super::gate::{Gates, gates, rest_gates};
 use super::order::observes;
 use super::plan::FlipPlan;
-use super::probe::{FoundWorkload, WorkloadKey, WorkloadReading};
+use super::probe::{FoundWorkload, WorkloadKey, WorkloadReading, next_gate};
 use super::soak::checks;
 use super::state::{Flip, Run, RunLedger, Stage};
 use super::step::Pass;
@@ -39,10 +39,9 @@ impl Pass<'_> {
             return run.go(Stage::Finished(None), "the schedule was deleted before the flip", "hoist", self.now);
         }
         if self.view.flip_plan(run).is_some_and(|flip| !self.answered(run, flip)) {
-            return self.wake_for_gates(None);
+            return self.wake_at(next_gate(&[], self.now));
         }
         let found = gates(self.view, &self.stops(), &self.state, run, self.seen, self.now);
-        let interval = self.view.flip_plan(run).and_then(|f| f.checks.iter().map(|c| c.interval.delta()).min());
         if found.open() {
             return self.flip(run, found);
         }
@@ -52,7 +51,8 @@ impl Pass<'_> {
         }
         self.note_checks(run, found.checks);
         self.wait(run, found.waits);
-        self.wake_for_gates(interval);
+        let checks = self.view.flip_plan(run).map(|f| f.checks.as_slice()).unwrap_or_default();
+        self.wake_at(next_gate(checks, self.now));
         let again = again_at(run, run.since);
         if self.now < again {
             self.wake_at(again);

@@ -4,6 +4,7 @@ use crate::analysis::{CheckLedger, Judged, Outcome, judge};
 use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Mode, PauseStatus, RunState, Time};
 
 use super::flip::again_at;
+use super::order::WENT_BACK;
 use super::plan::{FlipPlan, Plan};
 use super::probe::{FoundWorkload, Observations, WorkloadKey, WorkloadReading};
 use super::state::{Run, State};
@@ -122,7 +123,11 @@ fn people(view: &View, pauses: &[PauseStatus], run: &Run, gates: &mut Gates) {
         gates.wait(Gate::Spec, why.clone());
     }
     if let Some(pause) = pause_of(pauses, run) {
-        gates.wait(Gate::Pause, format!("paused by Intervention {}: {}", pause.intervention, pause.reason));
+        let by = match pause.intervention.as_str() {
+            WENT_BACK => "Hoist".to_owned(),
+            name => format!("Intervention {name}"),
+        };
+        gates.wait(Gate::Pause, format!("paused by {by}: {}", pause.reason));
     }
     if view.policy.is_some_and(|p| p.suspend) {
         gates.wait(Gate::Suspend, "the schedule is suspended (spec.suspend)");

@@ -31,6 +31,8 @@ pub enum Trace {
     },
     /// A target was written by Hoist.
     Written(TargetWrite),
+    /// A backup was restored: what is stored from here on need not follow from what was.
+    Restored,
 }
 
 /// A write of Hoist's that a target took.
@@ -98,6 +100,7 @@ pub fn fenced(trace: &[Trace]) -> Result<(), Violation> {
                 }
             },
             Trace::Written(_) => {}
+            Trace::Restored => stored.clear(),
         }
     }
     Ok(())
@@ -115,7 +118,8 @@ pub fn no_resurrection(trace: &[Trace]) -> Result<(), Violation> {
             Trace::Stored { run, opened_at: Some(at), .. } => {
                 opened.insert(run, *at);
             }
-            Trace::Stored { .. } => {}
+            // What was rolled back stays so, whatever the store says of it now.
+            Trace::Stored { .. } | Trace::Restored => {}
             Trace::Written(write) => match (write.kind, closed.get(&write.place)) {
                 (StampKind::Closed, _) => {
                     closed.insert(&write.place, write.at);
@@ -143,7 +147,12 @@ pub fn no_resurrection(trace: &[Trace]) -> Result<(), Violation> {
 pub fn one_way(trace: &[Trace]) -> Result<(), Violation> {
     let mut last: BTreeMap<&str, RunState> = BTreeMap::new();
     for entry in trace {
-        let Trace::Stored { run, state, .. } = entry else { continue };
+        let Trace::Stored { run, state, .. } = entry else {
+            if *entry == Trace::Restored {
+                last.clear();
+            }
+            continue;
+        };
         let before = last.insert(run, *state);
         let back = match before {
             Some(RunState::RolledBack) => *state != RunState::RolledBack,
@@ -188,6 +197,7 @@ pub fn in_order(trace: &[Trace]) -> Result<(), Violation> {
                 }
             }
             Trace::Written(_) => {}
+            Trace::Restored => latest.clear(),
         }
     }
     Ok(())

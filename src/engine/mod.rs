@@ -18,7 +18,9 @@ mod step;
 mod target;
 mod view;
 
+pub use condition::bug;
 pub use decision::{Decision, Finalizer, Lower, Motion, OrderAnswer, Raise, Restart, Seal};
+pub use order::WENT_BACK;
 pub use plan::{EnvironmentPlan, FlipPlan, PhasePlan, Places, Plan, Problem};
 pub use probe::{
     FoundWorkload, Measure, Measured, Observations, Probe, Question, WorkloadKey, WorkloadReading, probes,

@@ -11,8 +11,11 @@ use super::gate::is_latest;
 use super::state::{Run, Stage, State};
 use super::view::{Order, View};
 
-/// The most pauses that a status holds.
-const MOST_PAUSES: usize = 32;
+/// The most pauses that people can have in force. A status holds one more.
+const MOST_PAUSES: usize = 31;
+
+/// What stands for the Intervention where Hoist pauses a schedule by itself, because resource versions went back.
+pub const WENT_BACK: &str = "resource-versions-went-back";
 
 /// What the orders of one pass come to.
 #[derive(Debug, Default)]
@@ -32,6 +35,9 @@ pub(super) struct Orders {
 /// Applies every order that was not answered yet, oldest first.
 pub(super) fn orders(view: &View, state: &State, now: Time) -> Orders {
     let mut orders = Orders { pauses: view.pauses().to_vec(), ..Orders::default() };
+    if let Some(since) = view.went_back {
+        orders.went_back(since);
+    }
     for order in &view.orders {
         let result = match order.spec.action {
             _ if order.spec.schedule.uid != view.uid => {
@@ -61,6 +67,20 @@ fn names(order: &Order, phase: &str, environment: &str) -> bool {
 }
 
 impl Orders {
+    /// What was stored may be older than what was done, so a person looks first (law 4).
+    fn went_back(&mut self, since: Time) {
+        self.pauses.retain(|p| p.intervention != WENT_BACK);
+        self.pauses.push(PauseStatus {
+            intervention: WENT_BACK.to_owned(),
+            since,
+            reason: "resource versions went back, as when a backup of the cluster is restored: what is stored may be \
+                     older than what was done; look at the flags, then resume"
+                .to_owned(),
+            phase: None,
+            environment: None,
+        });
+    }
+
     fn pause(&mut self, view: &View, state: &State, order: &Order) -> Result<String, String> {
         if self.pauses.iter().any(|p| p.intervention == order.name) {
             return Ok("nothing advances until a Resume names this Pause".to_owned());

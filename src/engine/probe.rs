@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use crate::analysis::{AnswerError, Answers, CheckLedger, freshness_query, inspect, with_window};
+use crate::analysis::{AnswerError, Answers, CheckLedger, freshness_query, inspect, on_grid, with_window};
 use crate::api::{Check, Duration, EnvironmentKey, PrometheusSource, TargetPlace, Time, WorkloadRef};
 
 use super::gate::is_latest;
@@ -192,7 +192,7 @@ fn gating(view: &View, run: &Run, now: Time, asked: &mut Vec<Probe>) {
         }
     }
     for check in &flip.checks {
-        let question = Question::new(check, check.threshold.window, now);
+        let question = Question::new(check, check.threshold.window, gate_moment(check, now));
         asked.push(Probe::Measure(Measure {
             run: run.name.clone(),
             check: check.name.clone(),
@@ -201,6 +201,27 @@ fn gating(view: &View, run: &Run, now: Time, asked: &mut Vec<Probe>) {
             questions: vec![question],
         }));
     }
+}
+
+/// How often a gate is looked at, at least.
+const GATE_POLL: TimeDelta = TimeDelta::seconds(15);
+
+/// How late a pass may come and still ask about the moment that it was meant for, as its neighbours do.
+const LATE: TimeDelta = TimeDelta::seconds(2);
+
+/// The moment that a gate asks a check about: now, or that of the grid if it has just passed.
+fn gate_moment(check: &Check, now: Time) -> Time {
+    let planned = on_grid(check, GATE_POLL.min(check.interval.delta()), now);
+    if now - planned <= LATE { planned } else { now }
+}
+
+/// When a gate with these checks is looked at next.
+pub(super) fn next_gate(checks: &[Check], now: Time) -> Time {
+    let next = checks.iter().map(|c| {
+        let step = GATE_POLL.min(c.interval.delta()).max(TimeDelta::seconds(1));
+        on_grid(c, step, now) + step
+    });
+    next.min().unwrap_or(now + GATE_POLL)
 }
 
 fn measures(run: &Run, flip: &Flip, state: &State, now: Time, asked: &mut Vec<Probe>) {

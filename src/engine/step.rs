@@ -20,9 +20,6 @@ const LONGEST_SLEEP: TimeDelta = TimeDelta::hours(1);
 /// The most waits and checks that a run's status may hold.
 const MOST_WAITS: usize = 64;
 
-/// How often gates are looked at again.
-const GATE_POLL: TimeDelta = TimeDelta::seconds(15);
-
 /// Decides.
 ///
 /// Equal inputs give an equal decision. Observations may be partial: a probe without an answer delays what depends on
@@ -229,11 +226,6 @@ impl<'a> Pass<'a> {
             run.checks.push(same.unwrap_or(CheckStatus { name, outcome, since, message: clip(&message) }));
         }
         run.checks.truncate(MOST_WAITS);
-    }
-
-    /// Gates are looked at often while they are closed.
-    pub fn wake_for_gates(&mut self, interval: Option<TimeDelta>) {
-        self.wake_in(GATE_POLL.min(interval.unwrap_or(GATE_POLL)));
     }
 
     fn decide(mut self, before: &State) -> Decision {

@@ -36,6 +36,8 @@ pub struct View {
     pub neighbours: Neighbours,
     /// Runs that are stored but cannot be read, in sentences.
     pub unreadable: Vec<String>,
+    /// When resource versions went back, until the status says that the schedule is paused for it.
+    pub went_back: Option<Time>,
 }
 
 /// The parts of a spec that act at once.

@@ -1,4 +1,4 @@
-//! Watches, wakes passes at the right moment, and stops in good order.
+//! Follows the objects, wakes passes at the right moment, and stops in good order.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,34 +7,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
+use kube::client::ClientBuilder;
 use kube::core::PartialObjectMeta;
-use kube::runtime::controller::{Action, Config as Runner, Controller};
-use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::controller::{Action, Config as Runner, applier};
+use kube::runtime::reflector;
+use kube::runtime::watcher::Event;
 use kube::{Api, Client, Config, Resource, ResourceExt};
-use tokio::sync::SetOnce;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::limit::ConcurrencyLimitLayer;
 
+use super::cache::{Grouped, Listed, Resync, follow};
 use super::error::{Class, Error, within};
 use super::lease::{self, Election, Leadership};
-use super::reconcile::{Wake, pause_after, reconcile};
-use super::view::schedules_of;
-use super::world::{Caches, Guarded, World};
+use super::queue::{Queue, Scheduled, Trigger};
+use super::reconcile::{Wake, pause_after, reconcile, tell_of_bug};
+use super::store::{ORDERS, RUNS};
+use super::versions::Versions;
+use super::world::{Caches, Guarded, World, groups_of_run};
 use super::{clock, http};
 use crate::api::{Environment, Intervention, MigrationRun, MigrationSchedule, RunState};
 
-/// A watch that is silent for longer than this is taken up anew: kube's own limit is five minutes.
-const WATCH_SECONDS: u32 = 35;
-
-/// How many passes run at once.
-const CONCURRENCY: u16 = 32;
+/// How many calls are in flight at once to the API server; as many again that take flags down. Nothing that watches
+/// counts.
+const IN_FLIGHT: usize = 64;
 
 /// A pass is never sooner than this after the one before, so that nothing spins.
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
-
-type Scheduled = Guarded<MigrationSchedule>;
 
 /// How a controller runs.
 #[derive(Clone, Debug)]
@@ -45,6 +46,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where it is decided which of several controllers acts; nothing where there is just one.
     pub election: Option<Election>,
+    /// How often everything is listed from scratch, whatever the watches say.
+    pub resync: Duration,
 }
 
 /// Runs the controller until the token is cancelled.
@@ -52,130 +55,146 @@ pub struct Options {
 /// # Errors
 /// A sentence, where it cannot start: no API server, no CRDs, no address to listen on.
 pub async fn run(config: Config, options: Options, stop: CancellationToken) -> Result<(), String> {
-    let Options { scope, listen, election } = options;
-    let scope = scope.as_deref();
+    let Options { scope, listen, election, resync } = options;
     let listener = http::listen(listen).await?;
     let url = config.cluster_url.clone();
-    let watching = client(config.clone(), false)?;
-    let calling = client(config, true)?;
-    installed(&calling, scope).await.map_err(|error| format!("{error} (API server {url})"))?;
-    let (triggers, caches) = watches(&watching, scope, &stop);
-    let ready = Arc::new(AtomicBool::new(false));
-    let schedules = Controller::new(scoped::<Scheduled>(&watching, scope), quick());
-    let caches = Caches { schedules: schedules.store(), ..caches };
+    let watching = Client::try_from(bounded(config.clone(), false)).map_err(|e| no_client(&e))?;
+    let (calling, retreating) = (caller(&config)?, caller(&config)?);
+    installed(&calling, scope.as_deref()).await.map_err(|error| format!("{error} (API server {url})"))?;
     // Longer than the passes: what is in work ends under the lease.
     let drained = CancellationToken::new();
-    let (leadership, standing) = stands(&calling, election, &drained);
-    let world = Arc::new(World::new(calling, caches, leadership));
-    let counted = Arc::clone(&world);
-    let metrics = move || {
-        count(&counted);
-        counted.telemetry.text()
+    let versions = Arc::new(Versions::default());
+    // Over a client of its own: a lease that waits behind other calls is lost.
+    let (leadership, standing) = stands(caller(&config)?, election, &versions, &drained);
+    let (schedules, writer) = reflector::store();
+    let (environments, environments_writer) = reflector::store();
+    let (namespaces, namespaces_writer) = reflector::store();
+    let runs = Grouped::new(groups_of_run);
+    let orders = Grouped::new(|o: &Guarded<Intervention>| o.namespace().into_iter().collect());
+    let caches = Caches { schedules, environments, runs, orders, namespaces };
+    let world = Arc::new(World::new(calling, retreating, caches, leadership, versions));
+    let (queue, waiting) = Queue::new();
+    let ready = Arc::new(AtomicBool::new(false));
+    let metrics = {
+        let world = Arc::clone(&world);
+        move || {
+            count(&world);
+            world.telemetry.text()
+        }
     };
     let server = tokio::spawn(http::serve(listener, metrics, Arc::clone(&ready), stop.clone()));
-    let pass = Arc::new(Passes { stop: stop.clone(), ..Passes::default() });
-    let (waiting, filling) = (Arc::clone(&world), Arc::clone(&pass));
-    let filled = tokio::spawn(async move {
-        fill(&waiting.caches).await;
-        // Nobody else sets it.
-        let _ = filling.filled.set(());
-        ready.store(true, Ordering::Relaxed);
-        tracing::info!("ready");
+    let followed = Followed { watching, scope, resync, world: Arc::clone(&world), queue: Arc::new(queue), ready };
+    let watches = followed.start((writer, environments_writer, namespaces_writer));
+    let requests = futures::stream::unfold(waiting, |mut waiting| async {
+        waiting.recv().await.map(|schedule| (Ok::<_, std::convert::Infallible>(schedule), waiting))
     });
-    let mapped = Arc::clone(&world);
-    let triggers = triggers.flat_map(move |trigger| futures::stream::iter(trigger.schedules(&mapped)));
     let ending = stop.clone();
-    schedules
-        .with_config(Runner::default().concurrency(CONCURRENCY))
-        .reconcile_on(triggers)
-        .graceful_shutdown_on(async move { ending.cancelled().await })
-        .run(
-            {
-                let pass = Arc::clone(&pass);
-                move |object, world| one_pass(Arc::clone(&pass), object, world)
-            },
-            |_, _: &Error, _| Action::requeue(Duration::from_secs(1)),
-            world,
-        )
+    let requests = requests.take_until(async move { ending.cancelled().await });
+    passes(&world, requests, &stop).await;
+    stop.cancel();
+    drop(watches);
+    drained.cancel();
+    standing.await.map_err(|e| e.to_string())?;
+    server.await.map_err(|e| e.to_string())?
+}
+
+/// Runs a pass over each schedule that is asked for and whenever its last pass wanted the next, until no more are asked for
+/// and those in work are over. How many run at once is bounded where they wait for something, by lanes.
+async fn passes(
+    world: &Arc<World>,
+    requests: impl futures::Stream<Item = Result<Scheduled, std::convert::Infallible>>,
+    stop: &CancellationToken,
+) {
+    let passes = Arc::new(Passes { stop: stop.clone(), failures: Mutex::default() });
+    let schedules = world.caches.schedules.clone();
+    // Each on its own: the runner by itself would take them all through one thread.
+    let pass = move |object, world| {
+        tokio::spawn(one_pass(Arc::clone(&passes), object, world)).map(|joined| joined.unwrap_or(Err(Error::Bug)))
+    };
+    let failed = |_, _: &Error, _| Action::requeue(Duration::from_secs(1));
+    applier(pass, failed, Arc::clone(world), schedules, requests, Runner::default())
         .for_each(|result| async move {
             if let Err(error) = result {
                 tracing::debug!(%error, "the runner reports");
             }
         })
         .await;
-    stop.cancel();
-    drained.cancel();
-    filled.abort();
-    standing.await.map_err(|e| e.to_string())?;
-    server.await.map_err(|e| e.to_string())?
 }
 
 /// Stands for election in the background, where there is one.
 fn stands(
-    client: &Client,
+    client: Client,
     election: Option<Election>,
+    versions: &Arc<Versions>,
     drained: &CancellationToken,
 ) -> (Leadership, tokio::task::JoinHandle<()>) {
     match election {
         None => (Leadership::sole(), tokio::spawn(async {})),
         Some(election) => {
-            let (leadership, standing) = lease::stand(client.clone(), election, drained.clone());
+            let (leadership, standing) = lease::stand(client, election, Arc::clone(versions), drained.clone());
             (leadership, tokio::spawn(standing))
         }
     }
 }
 
 /// What passes share.
-#[derive(Default)]
 struct Passes {
     /// Cancelled when nothing new may begin.
     stop: CancellationToken,
     /// Failures in a row, by schedule.
     failures: Mutex<BTreeMap<String, u32>>,
-    /// Set when the caches are filled.
-    filled: SetOnce<()>,
 }
 
-async fn one_pass(passes: Arc<Passes>, object: Arc<Scheduled>, world: Arc<World>) -> Result<Action, Error> {
-    // Deciding on half-filled caches would see runs as missing that are there.
-    passes.filled.wait().await;
-    let Some(object) = led(&passes, object, &world).await else { return Ok(Action::await_change()) };
+async fn one_pass(
+    passes: Arc<Passes>,
+    object: Arc<Guarded<MigrationSchedule>>,
+    world: Arc<World>,
+) -> Result<Action, Error> {
+    // Whoever begins to lead looks at all of them.
+    if !world.leadership.holds() || passes.stop.is_cancelled() {
+        return Ok(Action::await_change());
+    }
     let begun = clock::monotonic();
     let uid = object.uid().unwrap_or_default();
-    if let Err(error) = &object.0 {
-        tracing::warn!(schedule = %object.name_any(), error = %error.error, "a stored schedule cannot be read");
-    }
-    // A panic must not stop the passes of other schedules.
-    let result = AssertUnwindSafe(reconcile(&world, &object)).catch_unwind().await.unwrap_or(Err(Error::Bug));
+    let result = shielded(Box::pin(reconcile(&world, &object))).await;
     let class = result.as_ref().map(drop).map_err(Error::class);
     world.telemetry.pass(class, begun.elapsed());
+    if matches!(result, Err(Error::Bug)) {
+        tell_of_bug(&world, &object).await;
+    }
     let mut failures = passes.failures.lock().unwrap_or_else(PoisonError::into_inner);
-    match (result, class) {
-        (Ok(wake), _) => {
+    let error = match result {
+        Ok(wake) => {
             failures.remove(&uid);
-            Ok(Action::requeue(match wake {
+            return Ok(Action::requeue(match wake {
                 Wake::Now => LEAST_PAUSE,
                 Wake::At(at) => (at - clock::now()).to_std().unwrap_or_default().max(LEAST_PAUSE),
-            }))
+            }));
         }
-        (Err(error), class) => {
-            let class = class.err().unwrap_or(Class::Transient);
-            let failed = failures.entry(uid).or_default();
-            *failed += 1;
-            let pause = pause_after(class, *failed);
-            if class == Class::Conflict {
-                tracing::debug!(schedule = %object.name_any(), %error, "a pass met something newer and starts again");
-            } else {
-                tracing::warn!(schedule = %object.name_any(), %error, "a pass failed and is tried again");
-            }
-            Ok(Action::requeue(pause))
+        Err(error) => error,
+    };
+    let failed = failures.entry(uid).or_default();
+    *failed += 1;
+    let pause = pause_after(error.class(), *failed);
+    match error.class() {
+        Class::Conflict => {
+            tracing::debug!(schedule = %object.name_any(), %error, "a pass met something newer and starts again");
+        }
+        Class::Transient | Class::Invalid => {
+            tracing::warn!(schedule = %object.name_any(), %error, "a pass failed and is tried again");
         }
     }
+    Ok(Action::requeue(pause))
+}
+
+/// A pass that panics fails alone: a crash of the process would keep all other flags from being taken down.
+async fn shielded<T>(pass: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    AssertUnwindSafe(pass).catch_unwind().await.unwrap_or(Err(Error::Bug))
 }
 
 fn count(world: &World) {
-    let runs = world.caches.runs.state();
-    let orders = world.caches.orders.state();
+    let runs = world.caches.runs.all();
+    let orders = world.caches.orders.all();
     let broken = orders.iter().filter(|o| o.0.is_err()).count()
         + runs.iter().filter(|r| r.0.is_err()).count()
         + world.caches.schedules.state().iter().filter(|s| s.0.is_err()).count()
@@ -186,33 +205,32 @@ fn count(world: &World) {
     world.telemetry.leading(world.leadership.holds());
 }
 
-/// The object once this process leads, as the cache has it by then; nothing where it is gone or the process stops.
-async fn led(passes: &Passes, object: Arc<Scheduled>, world: &World) -> Option<Arc<Scheduled>> {
-    if world.leadership.holds() {
-        return Some(object);
-    }
-    tokio::select! {
-        () = world.leadership.gained() => world.caches.schedules.get(&ObjectRef::from_obj(object.as_ref())),
-        () = passes.stop.cancelled() => None,
-    }
+/// A client for calls: so many at once, and never retried by itself. A late repetition of a raise is what seals are
+/// against.
+fn caller(config: &Config) -> Result<Client, String> {
+    let builder = ClientBuilder::try_from(bounded(config.clone(), true)).map_err(|e| no_client(&e))?;
+    Ok(builder.with_layer(&ConcurrencyLimitLayer::new(IN_FLIGHT)).build())
 }
 
-/// A client. Those that call never retry by themselves: a late repetition of a raise is what seals are against.
-fn client(mut config: Config, calls: bool) -> Result<Client, String> {
+fn bounded(mut config: Config, calls: bool) -> Config {
+    config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(3));
     if calls {
-        config.default_retry = false;
         config.read_timeout = Some(Duration::from_secs(10));
         config.write_timeout = Some(Duration::from_secs(10));
         config.reset_reader_on_write = true;
     }
-    Client::try_from(config).map_err(|e| format!("no client for the API server could be made: {e}"))
+    config
+}
+
+fn no_client(error: &kube::Error) -> String {
+    format!("no client for the API server could be made: {error}")
 }
 
 /// Whether the CRDs are there; a watch on a kind that is not would only say so again and again.
 async fn installed(client: &Client, scope: Option<&str>) -> Result<(), String> {
     let found = tokio::join!(
-        listed(scoped::<Scheduled>(client, scope)),
+        listed(scoped::<Guarded<MigrationSchedule>>(client, scope)),
         listed(Api::<Guarded<Environment>>::all(client.clone())),
         listed(scoped::<Guarded<MigrationRun>>(client, scope)),
         listed(scoped::<Guarded<Intervention>>(client, scope)),
@@ -237,87 +255,6 @@ where
     within("list objects", Duration::from_secs(10), api.list(&one)).await.map(drop)
 }
 
-fn quick() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS)
-}
-
-/// Something that makes schedules worth another pass.
-enum Trigger {
-    Environment(Guarded<Environment>),
-    Run(Guarded<MigrationRun>),
-    Order(Guarded<Intervention>),
-}
-
-impl Trigger {
-    fn schedules(&self, world: &World) -> Vec<ObjectRef<Scheduled>> {
-        if matches!(self, Self::Order(_)) {
-            world.arrivals.send_replace(());
-        }
-        if let Some((kind, namespace, name, error)) = self.unreadable() {
-            tracing::warn!(kind, namespace, name, error, "a stored object cannot be read");
-        }
-        match self {
-            Self::Environment(environment) => schedules_of(world, environment),
-            Self::Run(run) => match &run.0 {
-                Ok(run) => named(run.namespace(), Some(run.spec.schedule.name.clone())),
-                Err(_) => labelled(world, run),
-            },
-            Self::Order(order) => {
-                let name = order.0.as_ref().map(|o| o.spec.schedule.name.clone());
-                named(order.namespace(), name.ok())
-            }
-        }
-    }
-
-    fn unreadable(&self) -> Option<(&'static str, String, String, String)> {
-        match self {
-            Self::Environment(environment) => broken("Environment", environment),
-            Self::Run(run) => broken("MigrationRun", run),
-            Self::Order(order) => broken("Intervention", order),
-        }
-    }
-}
-
-/// What is wrong with an object that cannot be read.
-fn broken<K: Resource>(kind: &'static str, object: &Guarded<K>) -> Option<(&'static str, String, String, String)> {
-    let error = object.0.as_ref().err()?;
-    Some((kind, object.namespace().unwrap_or_default(), object.name_any(), error.error.clone()))
-}
-
-fn named(namespace: Option<String>, name: Option<String>) -> Vec<ObjectRef<Scheduled>> {
-    name.zip(namespace).map(|(name, namespace)| ObjectRef::new(&name).within(&namespace)).into_iter().collect()
-}
-
-/// The schedule of a run that cannot be read, as its label names it.
-fn labelled(world: &World, run: &Guarded<MigrationRun>) -> Vec<ObjectRef<Scheduled>> {
-    let Some(uid) = run.labels().get(super::store::SCHEDULE_LABEL) else { return Vec::new() };
-    let all = world.caches.schedules.state();
-    all.iter().filter(|s| s.uid().as_ref() == Some(uid)).map(|s| ObjectRef::from_obj(s.as_ref())).collect()
-}
-
-/// Starts the watches that fill the caches; their objects are triggers too.
-fn watches(
-    client: &Client,
-    scope: Option<&str>,
-    stop: &CancellationToken,
-) -> (futures::stream::BoxStream<'static, Trigger>, Caches) {
-    let (environments, environment_triggers) = watch::<Guarded<Environment>>(Api::all(client.clone()));
-    let (runs, run_triggers) = watch::<Guarded<MigrationRun>>(scoped(client, scope));
-    let (orders, order_triggers) = watch::<Guarded<Intervention>>(scoped(client, scope));
-    let (namespaces, names) = watch::<PartialObjectMeta<Namespace>>(Api::all(client.clone()));
-    let ending = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! { () = names.for_each(|_| async {}) => {}, () = ending.cancelled() => {} }
-    });
-    let (schedules, _) = reflector::store();
-    let triggers = futures::stream::select_all([
-        environment_triggers.map(Trigger::Environment).boxed(),
-        run_triggers.map(Trigger::Run).boxed(),
-        order_triggers.map(Trigger::Order).boxed(),
-    ]);
-    (triggers.boxed(), Caches { schedules, environments, runs, orders, namespaces })
-}
-
 /// Hoist's own objects: those of one namespace, or all.
 fn scoped<K>(client: &Client, scope: Option<&str>) -> Api<K>
 where
@@ -326,30 +263,102 @@ where
     scope.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
-fn watch<K>(api: Api<K>) -> (reflector::Store<K>, impl Stream<Item = K> + Send + 'static)
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
-{
-    let (cache, writer) = reflector::store();
-    let stream = watcher(api, quick())
-        .default_backoff()
-        .modify(|object| {
-            object.meta_mut().managed_fields = None;
-        })
-        .reflect(writer)
-        .touched_objects()
-        .filter_map(|result| async move {
-            result.inspect_err(|error| tracing::warn!(%error, "a watch broke and is taken up anew")).ok()
-        });
-    (cache, stream)
+/// What follows the objects of all kinds.
+struct Followed {
+    watching: Client,
+    scope: Option<String>,
+    resync: Duration,
+    world: Arc<World>,
+    queue: Arc<Queue>,
+    ready: Arc<AtomicBool>,
 }
 
-/// Waits until every cache has seen the whole of its list once. For one caller in the process: a cache wakes only the
-/// last who waits for it. That of the schedules is waited for by the runner itself, before the first pass.
-async fn fill(caches: &Caches) {
-    // An error means that the writer is gone, which happens when the process stops.
-    let _ = caches.environments.wait_until_ready().await;
-    let _ = caches.runs.wait_until_ready().await;
-    let _ = caches.orders.wait_until_ready().await;
-    let _ = caches.namespaces.wait_until_ready().await;
+type Writers = (
+    reflector::store::Writer<Guarded<MigrationSchedule>>,
+    reflector::store::Writer<Guarded<Environment>>,
+    reflector::store::Writer<PartialObjectMeta<Namespace>>,
+);
+
+impl Followed {
+    /// Fills the caches in the background, until what this gives is dropped.
+    fn start(self, writers: Writers) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        let (mut schedules, mut environments, mut namespaces) = writers;
+        let (own, client) = (self.scope.as_deref(), &self.watching);
+        let pull = |world: &Arc<World>| (Arc::clone(world), Arc::clone(&self.queue));
+        let (listed, versions) = (Listed::default(), &self.world.versions);
+        let resync = || Resync { every: self.resync, again: versions.again(), listed: listed.clone() };
+        let (world, queue) = pull(&self.world);
+        tasks.spawn(follow(scoped::<Guarded<MigrationSchedule>>(client, own), resync(), move |event| {
+            schedules.apply_watcher_event(&event);
+            if matches!(event, Event::InitDone) {
+                world.sweep();
+            }
+            touch(&world, &queue, event, Trigger::Schedule);
+        }));
+        let (world, queue) = pull(&self.world);
+        tasks.spawn(follow(Api::<Guarded<Environment>>::all(client.clone()), resync(), move |event| {
+            environments.apply_watcher_event(&event);
+            touch(&world, &queue, event, Trigger::Environment);
+        }));
+        let (world, queue) = pull(&self.world);
+        tasks.spawn(follow(scoped::<Guarded<MigrationRun>>(client, own), resync(), move |event| {
+            world.caches.runs.take(&event);
+            note(&world.versions, RUNS, &event);
+            touch(&world, &queue, event, Trigger::Run);
+        }));
+        let (world, queue) = pull(&self.world);
+        tasks.spawn(follow(scoped::<Guarded<Intervention>>(client, own), resync(), move |event| {
+            world.caches.orders.take(&event);
+            note(&world.versions, ORDERS, &event);
+            touch(&world, &queue, event, Trigger::Order);
+        }));
+        tasks.spawn(follow(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), resync(), move |event| {
+            namespaces.apply_watcher_event(&event);
+        }));
+        tasks.spawn(self.lead(listed));
+        tasks
+    }
+
+    /// Says that all is ready once the caches are, and looks at every schedule whenever this process begins to lead. Only
+    /// then: what half-filled caches show would make runs seem missing that are there.
+    async fn lead(self, listed: Listed) {
+        listed.all(5).await;
+        self.world.filled.store(true, Ordering::Release);
+        self.ready.store(true, Ordering::Relaxed);
+        tracing::info!("ready");
+        loop {
+            self.world.leadership.gained().await;
+            self.queue.put_all(&self.world);
+            self.world.leadership.lost().await;
+        }
+    }
+}
+
+/// Puts what an event concerns in the queue.
+fn touch<K>(world: &World, queue: &Queue, event: Event<K>, trigger: fn(K) -> Trigger) {
+    if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
+        queue.pull(world, &trigger(object));
+    }
+}
+
+fn note<K: Resource>(versions: &Versions, kind: &'static str, event: &Event<K>) {
+    if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
+        versions.note(kind, object.meta().resource_version.as_deref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pass_that_panics_fails_alone() {
+        let panics = async {
+            assert!(clock::now().timestamp() < 0, "the bug");
+            Ok(())
+        };
+        assert!(matches!(shielded(panics).await, Err(Error::Bug)));
+        assert!(shielded(async { Ok(()) }).await.is_ok());
+    }
 }

@@ -3,6 +3,7 @@
 //! An election cannot keep two from believing that they lead: a process may be stopped between a look at its lease and
 //! the write that follows. What keeps a second raise away is the fence and the seal; the lease makes that rare.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock;
 use super::error::{Error, found, within};
+use super::versions::Versions;
 
 /// How long a lease lasts for those who look at it.
 const LASTS: Duration = Duration::from_secs(6);
@@ -27,6 +29,9 @@ const RENEW: Duration = Duration::from_secs(2);
 
 /// How often those who wait look whether it was given back.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// The kind whose versions are compared: of this one object, which its holder writes every two seconds.
+const KIND: &str = "leases";
 
 /// How soon it is tried again after a failure.
 const RETRY: Duration = Duration::from_secs(1);
@@ -55,6 +60,17 @@ impl Leadership {
         let mut until = self.0.clone();
         // The sender is gone only when the process ends.
         let _ = until.wait_for(|until| lasts(*until)).await;
+    }
+}
+
+impl Leadership {
+    /// Waits until this process leads no more.
+    pub async fn lost(&self) {
+        let mut until = self.0.clone();
+        // The sender of one that shares with nobody is gone from the beginning: it leads for ever.
+        if until.wait_for(|until| !lasts(*until)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -87,13 +103,19 @@ struct Candidate {
     election: Election,
     until: watch::Sender<Option<Instant>>,
     other: Option<Other>,
+    versions: Arc<Versions>,
 }
 
 /// Stands for election until the token is cancelled, and gives the lease back then.
-pub fn stand(client: Client, election: Election, stop: CancellationToken) -> (Leadership, impl Future<Output = ()>) {
+pub(super) fn stand(
+    client: Client,
+    election: Election,
+    versions: Arc<Versions>,
+    stop: CancellationToken,
+) -> (Leadership, impl Future<Output = ()>) {
     let (until, leadership) = watch::channel(None);
     let leases = Api::namespaced(client, &election.namespace);
-    let candidate = Candidate { leases, election, until, other: None };
+    let candidate = Candidate { leases, election, until, other: None, versions };
     (Leadership(leadership), candidate.run(stop))
 }
 
@@ -122,6 +144,7 @@ impl Candidate {
     /// Looks once, and takes or renews the lease where that is right.
     async fn once(&mut self, begun: Instant) -> Result<(), Error> {
         let name = self.election.name.clone();
+        let mark = self.versions.mark(KIND);
         let Some(lease) = found(within("read the lease", ASKED, self.leases.get(&name)).await)? else {
             let metadata = ObjectMeta { name: Some(name), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(self.spec(None)) };
@@ -129,13 +152,16 @@ impl Candidate {
             self.lead(begun);
             return Ok(());
         };
+        self.versions.compare(KIND, mark, lease.metadata.resource_version.as_deref());
         if !self.may_take(&lease) {
             return Ok(());
         }
         let spec = self.spec(lease.spec.as_ref());
         let lease = Lease { spec: Some(spec), ..lease };
         // With the version that was read: of two who take it at once, one succeeds.
-        within("renew the lease", ASKED, self.leases.replace(&name, &PostParams::default(), &lease)).await?;
+        let post = PostParams::default();
+        let renewed = within("renew the lease", ASKED, self.leases.replace(&name, &post, &lease)).await?;
+        self.versions.note(KIND, renewed.metadata.resource_version.as_deref());
         self.lead(begun);
         Ok(())
     }

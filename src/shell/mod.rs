@@ -2,17 +2,21 @@
 //!
 //! May not: decide. What is asked is what `engine::probes` names; what is sent is what `engine::step` decided.
 
+mod cache;
 pub mod clock;
 pub mod controller;
 pub mod error;
 mod events;
 mod http;
+mod lanes;
 pub mod lease;
 mod observe;
 pub mod prometheus;
+mod queue;
 mod reconcile;
 pub(crate) mod store;
 pub mod targets;
 mod telemetry;
+mod versions;
 mod view;
 mod world;

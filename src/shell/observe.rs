@@ -4,9 +4,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::error::Error;
-use super::prometheus::Prometheus;
-use super::targets::Targets;
-use super::telemetry::Telemetry;
+use super::world::World;
 use crate::api::TargetPlace;
 use crate::engine::{Measured, Observations, Probe, TargetReading, WorkloadKey, WorkloadReading};
 
@@ -17,20 +15,18 @@ enum Answer {
     Measured((String, String), Measured),
 }
 
-/// Asks all probes at once. After every answer `urgent` sees what is known so far; where it says so, or as soon as
+/// Asks all probes of a schedule of this namespace at once. After every answer `urgent` sees what is known so far; where it says so, or as soon as
 /// `disturbed` is done, the rest is not waited for: a slow neighbour must not delay a retreat.
 pub async fn observe(
-    targets: &Targets,
-    prometheus: &Prometheus,
-    telemetry: &Telemetry,
+    world: &World,
+    namespace: &str,
     probes: Vec<Probe>,
     flag_of: impl Fn(&TargetPlace) -> String,
     mut urgent: impl FnMut(&Observations) -> bool,
     disturbed: impl Future<Output = ()>,
 ) -> Observations {
     let mut seen = Observations::default();
-    let mut asked: FuturesUnordered<_> =
-        probes.into_iter().map(|p| answer(targets, prometheus, telemetry, p, &flag_of)).collect();
+    let mut asked: FuturesUnordered<_> = probes.into_iter().map(|p| answer(world, namespace, p, &flag_of)).collect();
     let mut disturbed = std::pin::pin!(disturbed);
     loop {
         let answer = tokio::select! {
@@ -57,25 +53,21 @@ pub async fn observe(
     seen
 }
 
-async fn answer(
-    targets: &Targets,
-    prometheus: &Prometheus,
-    telemetry: &Telemetry,
-    probe: Probe,
-    flag_of: &impl Fn(&TargetPlace) -> String,
-) -> Answer {
+async fn answer(world: &World, namespace: &str, probe: Probe, flag_of: &impl Fn(&TargetPlace) -> String) -> Answer {
     match probe {
         Probe::Target(place) => {
-            let reading = targets.read(&place, &flag_of(&place)).await;
+            let _slot = world.lanes.look(namespace).await;
+            let reading = world.targets.read(&place, &flag_of(&place)).await;
             Answer::Target(place, reading)
         }
         Probe::Workload(key) => {
-            let reading = targets.workload(&key).await;
+            let _slot = world.lanes.look(namespace).await;
+            let reading = world.targets.workload(&key).await;
             Answer::Workload(key, reading)
         }
         Probe::Measure(measure) => {
-            let measured = prometheus.measure(&measure).await;
-            telemetry.measured(&measured);
+            let measured = world.prometheus.measure(&measure).await;
+            world.telemetry.measured(&measured);
             Answer::Measured((measure.run, measure.check), measured)
         }
     }

@@ -1,16 +1,17 @@
 //! The one pass that everything else serves: observe, decide, retreat, seal, persist, advance, report.
 
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use super::error::{Class, Error, RETREAT_CALL};
 use super::observe::observe;
 use super::store::Fence;
-use super::view::{Subject, flags, neighbours, open_orders, view};
-use super::world::{Guarded, World};
+use super::targets::Targets;
+use super::view::{Sight, Subject, flags, neighbours, open_orders, view};
+use super::world::{Guarded, World, of_schedule};
 use super::{clock, events};
 use crate::api::{EnvironmentKey, MigrationSchedule, Time};
 use crate::engine::{
-    Decision, Finalizer, Lower, Motion, Observations, Raise, Restart, Run, Seal, State, View, probes, step,
+    Decision, Finalizer, Lower, Motion, Observations, Raise, Restart, Run, Seal, State, View, bug, probes, step,
 };
 
 /// A write to a target that was not taken is looked at again after this.
@@ -28,16 +29,19 @@ pub enum Wake {
 /// One pass over one schedule.
 pub async fn reconcile(world: &World, object: &Guarded<MigrationSchedule>) -> Result<Wake, Error> {
     let subject = Subject { object };
-    let uid = object.uid().unwrap_or_default();
-    let runs = cached_runs(world, &uid);
-    let orders = cached_orders(world, object);
+    let (uid, namespace) = (object.uid().unwrap_or_default(), object.namespace().unwrap_or_default());
+    let runs = world.caches.runs.of(&of_schedule(&uid));
+    // Thousands may begin at once, and what each of them is told takes room: most need nothing but their turn.
+    let slot = if runs.is_empty() { Some(world.lanes.act(&namespace).await) } else { None };
+    let orders = world.caches.orders.of(&namespace);
     let (mut told, state) = view(world, &subject, &runs, &orders, None);
     if idle(&told, &state) {
         return Ok(Wake::At(rest(world, &told, &state, object).await?));
     }
+    drop(slot);
     let seen = look(world, object, &told, &state).await;
     if !retreats(&told, &state, &seen, clock::now()) {
-        told.neighbours = neighbours(world, &told, &state, object).await;
+        told.neighbours = neighbours(world, &told, &state, object, Sight::Cached).await;
     }
     if !world.leadership.holds() {
         return Err(Error::Stale { what: "another controller may lead by now" });
@@ -46,6 +50,8 @@ pub async fn reconcile(world: &World, object: &Guarded<MigrationSchedule>) -> Re
     let decision = step(&told, &state, &seen, now);
     let mut lowered = Vec::new();
     lower(world, &decision.motion, &mut lowered).await;
+    let retreats = matches!(decision.motion, Motion::Retreat(..));
+    let _slot = if retreats { None } else { Some(world.lanes.act(&namespace).await) };
     if needs_fresh_reads(&decision) {
         return decide_afresh(world, object, &seen, now, rises_in(&state, &decision), lowered).await;
     }
@@ -92,16 +98,17 @@ async fn look(world: &World, object: &Guarded<MigrationSchedule>, told: &View, s
     let flag_of = |place: &crate::api::TargetPlace| flags.get(place).cloned().unwrap_or_default();
     let urgent = |seen: &Observations| retreats(told, state, seen, now);
     let ordered = ordered(world, object, told);
-    observe(&world.targets, &world.prometheus, &world.telemetry, asked, flag_of, urgent, ordered).await
+    observe(world, &told.namespace, asked, flag_of, urgent, ordered).await
 }
 
 /// Waits until a person orders something that this pass was not told of.
 async fn ordered(world: &World, object: &Guarded<MigrationSchedule>, told: &View) {
     let mut arrivals = world.arrivals.subscribe();
+    let namespace = object.namespace().unwrap_or_default();
     let known = |name: &str| told.orders.iter().any(|o| o.name == name);
     loop {
         arrivals.mark_unchanged();
-        let orders = cached_orders(world, object);
+        let orders = world.caches.orders.of(&namespace);
         if open_orders(&object.name_any(), &orders).iter().any(|o| !known(&o.name)) || arrivals.changed().await.is_err()
         {
             return;
@@ -150,7 +157,7 @@ async fn decide_afresh(
         None => None,
     };
     let (mut told, state) = view(world, &subject, &runs, &orders, owned.as_ref().map(|(e, key)| (key, e.as_ref())));
-    told.neighbours = neighbours(world, &told, &state, &fresh).await;
+    told.neighbours = neighbours(world, &told, &state, &fresh, Sight::Fresh).await;
     let decision = step(&told, &state, seen, now);
     carry_out(world, &fresh, &told, &state, decision, lowered).await
 }
@@ -167,7 +174,7 @@ async fn carry_out(
     let moved = !matches!(decision.motion, Motion::Still) || !decision.seals.is_empty();
     let mut taken = lower(world, &decision.motion, &mut lowered).await;
     if let Motion::Retreat(_, restarts) = &decision.motion {
-        taken &= restart(world, restarts, RETREAT_CALL).await;
+        taken &= restart(world, &world.retreat, restarts, RETREAT_CALL).await;
     }
     taken &= seal(world, &decision.seals).await;
     if decision.finalizer == Finalizer::Add {
@@ -204,7 +211,7 @@ async fn lower(world: &World, motion: &Motion, lowered: &mut Vec<Lower>) -> bool
     }
     let begun = clock::monotonic();
     let writes = open.iter().map(|lower| async move {
-        let result = world.targets.lower(lower).await;
+        let result = world.retreat.lower(lower).await;
         told_of(world, &result, "lower", &lower.target.place.to_string(), &lower.stamp.decision)
     });
     let taken = futures::future::join_all(writes).await;
@@ -233,12 +240,12 @@ async fn advance(world: &World, _: &Fence, raises: &[Raise], restarts: &[Restart
         let result = world.targets.raise(raise).await;
         taken &= told_of(world, &result, "raise", &raise.target.place.to_string(), &raise.stamp.decision);
     }
-    taken && restart(world, restarts, super::error::CALL).await
+    taken && restart(world, &world.targets, restarts, super::error::CALL).await
 }
 
-async fn restart(world: &World, restarts: &[Restart], deadline: std::time::Duration) -> bool {
+async fn restart(world: &World, over: &Targets, restarts: &[Restart], deadline: std::time::Duration) -> bool {
     let sent = restarts.iter().map(|restart| async move {
-        let result = world.targets.restart(restart, deadline).await;
+        let result = over.restart(restart, deadline).await;
         told_of(world, &result, "restart", &restart.key().to_string(), &restart.decision)
     });
     futures::future::join_all(sent).await.into_iter().all(|t| t)
@@ -277,6 +284,9 @@ async fn report(
         let version = object.resource_version().unwrap_or_default();
         world.store.report(&told.namespace, &told.name, &version, &decision.status).await?;
     }
+    if let Some(back) = told.went_back {
+        world.versions.told(&told.uid, back);
+    }
     // After the status: a Pause that is answered must be in force already.
     for answer in &decision.answers {
         world.store.answer(&told.namespace, answer).await?;
@@ -284,16 +294,19 @@ async fn report(
     Ok(())
 }
 
-fn cached_runs(world: &World, uid: &str) -> Vec<Guarded<crate::api::MigrationRun>> {
-    let own = |run: &Guarded<crate::api::MigrationRun>| {
-        run.labels().get(super::store::SCHEDULE_LABEL).is_some_and(|l| l == uid)
-    };
-    world.caches.runs.state().iter().filter(|r| own(r)).map(|r| r.as_ref().clone()).collect()
-}
-
-fn cached_orders(world: &World, object: &Guarded<MigrationSchedule>) -> Vec<Guarded<crate::api::Intervention>> {
-    let namespace = object.namespace();
-    world.caches.orders.state().iter().filter(|o| o.namespace() == namespace).map(|o| o.as_ref().clone()).collect()
+/// Says in a schedule's status that its pass panicked.
+pub async fn tell_of_bug(world: &World, object: &Guarded<MigrationSchedule>) {
+    let before = object.0.as_ref().ok().and_then(|s| s.status.clone()).unwrap_or_default();
+    let status = bug(&before, object.meta().generation.unwrap_or(0), clock::now());
+    tracing::error!(schedule = %object.name_any(), "a pass panicked: neither watched nor advanced until this is mended");
+    if status == before {
+        return;
+    }
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let version = object.resource_version().unwrap_or_default();
+    if let Err(error) = world.store.report(&namespace, &name, &version, &status).await {
+        tracing::warn!(%error, "a status could not be written");
+    }
 }
 
 /// How long to wait after a failed pass.

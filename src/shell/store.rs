@@ -1,11 +1,14 @@
 //! Reading and writing Hoist's own objects. Every status is written against the version that was read.
 
+use std::sync::Arc;
+
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
 use super::clock;
 use super::error::{CALL, Error, within};
+use super::versions::Versions;
 use super::world::Guarded;
 use crate::api::{
     Environment, EnvironmentKey, FINALIZER, Intervention, InterventionStatus, MigrationRun, MigrationSchedule,
@@ -27,6 +30,11 @@ const MANAGER: &str = "hoist";
 /// What identity an order has until the API server vouches for it.
 const UNVERIFIED: &str = "identity not verified";
 
+/// The kinds whose versions are compared.
+pub const RUNS: &str = "migrationruns";
+/// See [`RUNS`].
+pub const ORDERS: &str = "interventions";
+
 /// Proof that the state which a raise needs is stored. Only [`Store::persist`] makes one, so that no raise can be sent
 /// without it (law 2).
 #[derive(Debug)]
@@ -36,6 +44,7 @@ pub struct Fence(());
 #[derive(Clone)]
 pub struct Store {
     client: Client,
+    versions: Arc<Versions>,
 }
 
 impl std::fmt::Debug for Store {
@@ -46,8 +55,25 @@ impl std::fmt::Debug for Store {
 
 impl Store {
     /// Objects behind this client, which must not retry by itself.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client, versions: Arc<Versions>) -> Self {
+        Self { client, versions }
+    }
+
+    /// Lists what is there now, and notices where that is older than what was there before.
+    async fn list<K>(
+        &self,
+        what: &'static str,
+        kind: &'static str,
+        api: Api<K>,
+        params: ListParams,
+    ) -> Result<Vec<Arc<K>>, Error>
+    where
+        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        let mark = self.versions.mark(kind);
+        let list = within(what, CALL, api.list(&params)).await?;
+        self.versions.compare(kind, mark, list.metadata.resource_version.as_deref());
+        Ok(list.items.into_iter().map(Arc::new).collect())
     }
 
     /// Stores every run that differs from what was read, each guarded by its version.
@@ -149,20 +175,18 @@ impl Store {
     }
 
     /// The runs of a schedule, fresh.
-    pub async fn runs_of(&self, namespace: &str, uid: &str) -> Result<Vec<Guarded<MigrationRun>>, Error> {
-        let list = ListParams::default().labels(&format!("{SCHEDULE_LABEL}={uid}"));
-        let api: Api<Guarded<MigrationRun>> = Api::namespaced(self.client.clone(), namespace);
-        Ok(within("list runs", CALL, api.list(&list)).await?.items)
+    pub async fn runs_of(&self, namespace: &str, uid: &str) -> Result<Vec<Arc<Guarded<MigrationRun>>>, Error> {
+        let own = ListParams::default().labels(&format!("{SCHEDULE_LABEL}={uid}"));
+        self.list("list runs", RUNS, Api::namespaced(self.client.clone(), namespace), own).await
     }
 
     /// The runs of all schedules in the Environments of a namespace, fresh.
     ///
     /// # Errors
     /// No answer from the API server. A run that is malformed is in the list as such: it could be one that is in work.
-    pub async fn runs_in(&self, namespace: &str) -> Result<Vec<Guarded<MigrationRun>>, Error> {
-        let selector = format!("{ENVIRONMENT_NAMESPACE_LABEL}={namespace}");
-        let api: Api<Guarded<MigrationRun>> = Api::all(self.client.clone());
-        Ok(within("list an Environment's runs", CALL, api.list(&ListParams::default().labels(&selector))).await?.items)
+    pub async fn runs_in(&self, namespace: &str) -> Result<Vec<Arc<Guarded<MigrationRun>>>, Error> {
+        let here = ListParams::default().labels(&format!("{ENVIRONMENT_NAMESPACE_LABEL}={namespace}"));
+        self.list("list an Environment's runs", RUNS, Api::all(self.client.clone()), here).await
     }
 
     /// A schedule, fresh, or what is wrong with it.
@@ -178,9 +202,8 @@ impl Store {
     }
 
     /// The orders of a namespace, fresh.
-    pub async fn orders_in(&self, namespace: &str) -> Result<Vec<Guarded<Intervention>>, Error> {
-        let api: Api<Guarded<Intervention>> = Api::namespaced(self.client.clone(), namespace);
-        Ok(within("list orders", CALL, api.list(&ListParams::default())).await?.items)
+    pub async fn orders_in(&self, namespace: &str) -> Result<Vec<Arc<Guarded<Intervention>>>, Error> {
+        self.list("list orders", ORDERS, Api::namespaced(self.client.clone(), namespace), ListParams::default()).await
     }
 
     fn runs(&self, namespace: &str) -> Api<MigrationRun> {

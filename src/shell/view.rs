@@ -7,7 +7,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use super::store::{ENVIRONMENT_LABEL, SCHEDULE_LABEL};
-use super::world::{Guarded, World};
+use super::world::{Guarded, World, of_environments};
 use crate::api::{
     Environment, EnvironmentKey, FINALIZER, Intervention, MigrationRun, MigrationSchedule, MigrationScheduleSpec,
     MigrationScheduleStatus, RunState, TargetPlace, Time,
@@ -59,8 +59,8 @@ fn places(world: &World, namespace: &str, spec: &MigrationScheduleSpec, fresh: F
 pub fn view(
     world: &World,
     subject: &Subject<'_>,
-    runs: &[Guarded<MigrationRun>],
-    orders: &[Guarded<Intervention>],
+    runs: &[Arc<Guarded<MigrationRun>>],
+    orders: &[Arc<Guarded<Intervention>>],
     fresh: Fresh<'_>,
 ) -> (View, State) {
     let object = subject.object;
@@ -98,6 +98,7 @@ pub fn view(
         status: subject.status(),
         orders: open_orders(&object.name_any(), orders),
         neighbours: Neighbours::default(),
+        went_back: world.versions.went_back(&uid, created(object)),
         unreadable,
         plan,
         namespace,
@@ -107,7 +108,7 @@ pub fn view(
 }
 
 /// The orders to a schedule that were not answered yet, oldest first.
-pub fn open_orders(schedule: &str, orders: &[Guarded<Intervention>]) -> Vec<Order> {
+pub fn open_orders(schedule: &str, orders: &[Arc<Guarded<Intervention>>]) -> Vec<Order> {
     let mut open: Vec<Order> = orders
         .iter()
         .filter_map(|o| o.0.as_ref().ok())
@@ -123,13 +124,32 @@ fn created(object: &impl ResourceExt) -> Time {
     at.unwrap_or_default()
 }
 
+/// How neighbours are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// As watches have seen them: enough to wait.
+    Cached,
+    /// As they are: before anything goes up.
+    Fresh,
+}
+
 /// Who else is at work where this schedule wants to raise: flips in work in its Environments, and claims on its
 /// targets. What cannot be read counts as a flip in work, there and nowhere else: it stops a raise, never a retreat.
-pub async fn neighbours(world: &World, view: &View, state: &State, object: &Guarded<MigrationSchedule>) -> Neighbours {
+pub async fn neighbours(
+    world: &World,
+    view: &View,
+    state: &State,
+    object: &Guarded<MigrationSchedule>,
+    sight: Sight,
+) -> Neighbours {
     let mut neighbours = Neighbours::default();
     for run in state.runs.values().filter(|r| r.stage.state() == RunState::Gating) {
         let key = run.environment();
-        let found = match world.store.runs_in(&key.namespace).await {
+        let found = match sight {
+            Sight::Cached => Ok(world.caches.runs.of(&of_environments(&key.namespace))),
+            Sight::Fresh => world.store.runs_in(&key.namespace).await,
+        };
+        let found = match found {
             Ok(found) => found,
             Err(error) => {
                 neighbours.busy.insert(key.clone(), format!("as far as can be told, because {error}"));
@@ -192,6 +212,9 @@ fn claimant(
     let rivals = world.caches.schedules.state();
     let older = rivals.iter().filter(|other| {
         let Ok(schedule) = &other.0 else { return false };
+        if !near(schedule, &target.place) {
+            return false;
+        }
         let done = schedule.status.as_ref().is_some_and(|s| {
             s.conditions.iter().any(|c| c.type_ == "Completed" && c.status == crate::api::ConditionStatus::True)
         });
@@ -203,19 +226,20 @@ fn claimant(
         .map(|o| format!("{}/{}, which is older", o.namespace().unwrap_or_default(), o.name_any()))
 }
 
+/// Whether a schedule has an Environment in the namespace of a place; of thousands, few have.
+fn near(schedule: &MigrationSchedule, place: &TargetPlace) -> bool {
+    let own = schedule.meta().namespace.as_deref().unwrap_or_default();
+    let mut references = schedule.spec.phases.iter().flat_map(|p| &p.environments);
+    references.any(|e| place.namespace == if e.namespace.is_empty() { own } else { e.namespace.as_str() })
+}
+
 /// Whether a schedule's plan writes a place, through whichever Environment.
 fn wants(world: &World, schedule: &MigrationSchedule, place: &TargetPlace) -> bool {
     let namespace = schedule.namespace().unwrap_or_default();
-    let near = schedule.spec.phases.iter().flat_map(|p| &p.environments).any(|e| {
-        let own = if e.namespace.is_empty() { &namespace } else { &e.namespace };
-        *own == place.namespace
-    });
-    near && Plan::parse(&namespace, &schedule.spec, &places(world, &namespace, &schedule.spec, None)).is_ok_and(
-        |plan| {
-            let flips = plan.steps().filter_map(|(_, e)| e.flip.as_ref().ok());
-            flips.flat_map(|f| &f.targets).any(|t| t.place == *place)
-        },
-    )
+    Plan::parse(&namespace, &schedule.spec, &places(world, &namespace, &schedule.spec, None)).is_ok_and(|plan| {
+        let flips = plan.steps().filter_map(|(_, e)| e.flip.as_ref().ok());
+        flips.flat_map(|f| &f.targets).any(|t| t.place == *place)
+    })
 }
 
 /// Which schedules name an Environment.

@@ -1,18 +1,22 @@
 //! What a pass works with: caches, clients, and what is remembered between passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::Client;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::Store as Cache;
+use kube::{Client, ResourceExt};
 
+use super::cache::Grouped;
+use super::lanes::Lanes;
 use super::lease::Leadership;
 use super::prometheus::Prometheus;
-use super::store::Store;
+use super::store::{ENVIRONMENT_NAMESPACE_LABEL, SCHEDULE_LABEL, Store};
 use super::targets::Targets;
 use super::telemetry::Telemetry;
+use super::versions::Versions;
 use crate::api::{Environment, EnvironmentKey, Intervention, MigrationRun, MigrationSchedule};
 use crate::engine::RunLedger;
 
@@ -20,16 +24,15 @@ use crate::engine::RunLedger;
 pub type Guarded<K> = DeserializeGuard<K>;
 
 /// The caches that watches fill.
-#[derive(Clone)]
 pub struct Caches {
     /// The schedules.
     pub schedules: Cache<Guarded<MigrationSchedule>>,
     /// The Environments.
     pub environments: Cache<Guarded<Environment>>,
-    /// The runs.
-    pub runs: Cache<Guarded<MigrationRun>>,
-    /// The orders.
-    pub orders: Cache<Guarded<Intervention>>,
+    /// The runs, by [`of_schedule`] and by [`of_environments`].
+    pub runs: Grouped<Guarded<MigrationRun>>,
+    /// The orders, by namespace.
+    pub orders: Grouped<Guarded<Intervention>>,
     /// The namespaces, labels only.
     pub namespaces: Cache<PartialObjectMeta<Namespace>>,
 }
@@ -38,12 +41,20 @@ pub struct Caches {
 pub struct World {
     /// For calls; never retries by itself.
     pub client: Client,
+    /// Who may call when.
+    pub lanes: Lanes,
+    /// Whether every cache has seen the whole of its list once.
+    pub filled: AtomicBool,
+    /// Whether resource versions went back.
+    pub versions: Arc<Versions>,
     /// What watches have seen.
     pub caches: Caches,
     /// Hoist's own objects.
     pub store: Store,
     /// Where flags live.
     pub targets: Targets,
+    /// The same for what takes flags down: over connections of its own, behind nobody else's calls.
+    pub retreat: Targets,
     /// Where evidence comes from.
     pub prometheus: Prometheus,
     /// What is counted.
@@ -59,12 +70,22 @@ pub struct World {
 }
 
 impl World {
-    /// A world behind a client, with these caches.
-    pub fn new(client: Client, caches: Caches, leadership: Leadership) -> Self {
+    /// A world behind a client for most calls and one for what takes flags down, with these caches.
+    pub fn new(
+        client: Client,
+        retreat: Client,
+        caches: Caches,
+        leadership: Leadership,
+        versions: Arc<Versions>,
+    ) -> Self {
         Self {
             caches,
-            store: Store::new(client.clone()),
+            lanes: Lanes::default(),
+            filled: AtomicBool::new(false),
+            store: Store::new(client.clone(), Arc::clone(&versions)),
             targets: Targets::new(client.clone()),
+            retreat: Targets::new(retreat),
+            versions,
             prometheus: Prometheus::new(client.clone()),
             telemetry: Arc::new(Telemetry::default()),
             memory: Memory::default(),
@@ -73,6 +94,14 @@ impl World {
             turns: Mutex::default(),
             client,
         }
+    }
+
+    /// Forgets what was remembered of schedules that are gone.
+    pub fn sweep(&self) {
+        let living: BTreeSet<String> = self.caches.schedules.state().iter().filter_map(|s| s.uid()).collect();
+        self.memory.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| living.contains(uid));
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
     }
 
     /// The lock of an Environment.
@@ -101,4 +130,22 @@ impl Memory {
             memory.insert(uid.to_owned(), ledgers);
         }
     }
+}
+
+/// The group of a schedule's runs.
+pub fn of_schedule(uid: &str) -> String {
+    format!("schedule {uid}")
+}
+
+/// The group of the runs in the Environments of a namespace.
+pub fn of_environments(namespace: &str) -> String {
+    format!("environments of {namespace}")
+}
+
+/// The groups of a run, as its labels have them: also of one that cannot be read.
+pub fn groups_of_run(run: &Guarded<MigrationRun>) -> Vec<String> {
+    let labels = run.labels();
+    let schedule = labels.get(SCHEDULE_LABEL).map(|uid| of_schedule(uid));
+    let environments = labels.get(ENVIRONMENT_NAMESPACE_LABEL).map(|namespace| of_environments(namespace));
+    schedule.into_iter().chain(environments).collect()
 }

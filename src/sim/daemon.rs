@@ -162,6 +162,8 @@ impl World {
             self.send(Request::Report(uid.clone(), version, Box::new(decision.status.clone())))?;
             version = current(self).ok_or(Stop::Failed)?;
         }
+        // The status says it from here on.
+        self.went_back = self.went_back.filter(|_| told.view.went_back.is_none());
         for answer in &decision.answers {
             let status = InterventionStatus {
                 outcome: answer.outcome,
@@ -246,6 +248,7 @@ impl World {
             orders: open_orders(&orders),
             neighbours: Neighbours::default(),
             unreadable,
+            went_back: self.went_back,
         };
         Some(Told { view, state, version: schedule.metadata.resource_version.clone().unwrap_or_default() })
     }

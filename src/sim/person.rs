@@ -4,6 +4,8 @@ use crate::api::{
     Action, Duration, EnvironmentKey, FlagValue, HeldReason, InterventionSpec, Mode, OnDelete, RunState, ScheduleRef,
 };
 
+use crate::engine::laws::Trace;
+
 use super::cluster::Entry;
 use super::world::World;
 
@@ -63,6 +65,10 @@ pub enum Act {
     Vanish(&'static str, bool),
     /// Kills the daemon.
     Kill,
+    /// Backs up the cluster: Hoist's own objects and the targets.
+    Backup,
+    /// Puts back what was backed up, versions and all.
+    Restore,
 }
 
 impl World {
@@ -115,10 +121,22 @@ impl World {
             }),
             Act::Vanish(name, gone) => self.environment(name, |_| !gone),
             Act::Kill => self.kill(),
+            Act::Backup => self.backup = Some(Box::new((self.store.clone(), self.cluster.clone()))),
+            Act::Restore => self.restore(),
             Act::Set(..) | Act::Undo(..) | Act::Remove(..) | Act::Create(..) | Act::Lock(..) => self.hand(act),
         }
         if !matches!(act, Act::Set(..) | Act::Undo(..) | Act::Remove(..) | Act::Create(..) | Act::Lock(..)) {
             self.notify();
+        }
+    }
+
+    /// A daemon that lives sees it; one that is down has nothing to compare with.
+    fn restore(&mut self) {
+        let Some(backup) = self.backup.clone() else { return };
+        (self.store, self.cluster) = *backup;
+        self.trace.push(Trace::Restored);
+        if self.down_until <= self.now {
+            self.went_back = Some(self.now);
         }
     }
 
@@ -216,6 +234,7 @@ impl World {
     /// The daemon dies; it comes back after a while with nothing but what is stored.
     pub fn kill(&mut self) {
         self.ledgers.clear();
+        self.went_back = None;
         let away = 1 + i64::try_from(self.random.below(20)).unwrap_or(0);
         self.down_until = self.now + chrono::TimeDelta::seconds(away);
         self.wake = self.down_until;

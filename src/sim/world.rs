@@ -53,6 +53,9 @@ pub struct World {
     pub(super) orders: u64,
     pub(super) uids: u64,
     pub(super) checked: usize,
+    pub(super) backup: Option<Box<(Store, Cluster)>>,
+    /// When the daemon saw versions go back, until the schedule's status says so.
+    pub(super) went_back: Option<Time>,
 }
 
 /// What the daemon learns of a request that did not go well.
@@ -100,6 +103,8 @@ impl World {
             orders: 0,
             uids: 1,
             checked: 0,
+            backup: None,
+            went_back: None,
         };
         world.furnish();
         world

@@ -26,6 +26,8 @@ pub(super) struct Login {
     pub client: reqwest::Client,
     /// Authorization and tenant.
     pub headers: HeaderMap,
+    /// The address and everything above: what is equal may share answers.
+    pub identity: Arc<[u8]>,
 }
 
 /// Logins by environment and source.
@@ -81,15 +83,21 @@ async fn login(kubernetes: &Kubernetes, namespace: &str, source: &PrometheusSour
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(QUERY)
         .pool_idle_timeout(Duration::from_secs(120));
+    let mut identity = source.address.clone().into_bytes();
+    for (name, value) in &headers {
+        identity.extend([b"\n", name.as_str().as_bytes(), b": ", value.as_bytes()].concat());
+    }
     if let Some(ca) = &source.ca {
         let pem = key(kubernetes, namespace, ca).await?;
         let certificates = reqwest::Certificate::from_pem_bundle(&pem).ok().filter(|c| !c.is_empty());
         let certificates = certificates
             .ok_or_else(|| failure(&format!("Secret {} key {} holds no certificate in PEM", ca.name, ca.key)))?;
         builder = builder.tls_certs_only(certificates);
+        identity.push(b'\n');
+        identity.extend(pem);
     }
     let client = builder.build().map_err(|_| failure("no client for Prometheus could be made"))?;
-    Ok(Login { client, headers })
+    Ok(Login { client, headers, identity: Arc::from(identity) })
 }
 
 async fn authorization(

@@ -4,6 +4,7 @@
 
 mod decode;
 mod login;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,7 @@ use crate::api::{EnvironmentKey, PrometheusSource, Time};
 use crate::engine::{Measure, Measured, Question};
 
 use decode::{Series, decode};
+use shared::{Key, Shared};
 
 /// How long one query may take, connecting included.
 const QUERY: Duration = Duration::from_secs(5);
@@ -33,14 +35,35 @@ const LARGEST_ANSWER: usize = 4 << 20;
 /// The most queries in flight to one server: Prometheus serves 20 at once, for everybody.
 const IN_FLIGHT: usize = 4;
 
+/// The most of these that one namespace's Environments use: one is left for everybody else.
+const OWN_IN_FLIGHT: usize = 3;
+
+/// The most moments of a question whose answer is shared; a range to catch up with is each schedule's own.
+const MOST_SHARED: usize = 16;
+
 /// A failure to get an answer, with a sentence that repeats nothing of what the server said in free text.
 type Failure = (AnswerError, String);
 
 /// The Prometheus servers of all environments.
 pub struct Prometheus {
     kubernetes: Kubernetes,
-    servers: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+    servers: Mutex<BTreeMap<String, Arc<Slots>>>,
     logins: login::Logins,
+    shared: Arc<Shared>,
+}
+
+/// Who may ask a server at the moment.
+struct Slots {
+    all: Semaphore,
+    own: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+}
+
+impl Slots {
+    fn own(&self, namespace: &str) -> Arc<Semaphore> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.retain(|name, slots| name == namespace || Arc::strong_count(slots) > 1);
+        Arc::clone(own.entry(namespace.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(OWN_IN_FLIGHT))))
+    }
 }
 
 impl std::fmt::Debug for Prometheus {
@@ -53,13 +76,16 @@ impl std::fmt::Debug for Prometheus {
 struct Server {
     client: prometheus_http_query::Client,
     headers: HeaderMap,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
+    own: Arc<Semaphore>,
+    login: Arc<[u8]>,
+    shared: Arc<Shared>,
 }
 
 impl Prometheus {
     /// Reads Secrets through this client.
     pub fn new(kubernetes: Kubernetes) -> Self {
-        Self { kubernetes, servers: Mutex::default(), logins: login::Logins::default() }
+        Self { kubernetes, servers: Mutex::default(), logins: login::Logins::default(), shared: Arc::default() }
     }
 
     /// Takes the measurements of one check, oldest first, up to the first question that fails.
@@ -94,8 +120,11 @@ impl Prometheus {
         let client = prometheus_http_query::Client::from(login.client.clone(), address)
             .map_err(|_| (AnswerError::Query, format!("{address} is no address")))?;
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        let slots = servers.entry(address.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(IN_FLIGHT)));
-        Ok(Server { client, headers: login.headers.clone(), slots: Arc::clone(slots) })
+        let free = || Arc::new(Slots { all: Semaphore::new(IN_FLIGHT), own: Mutex::default() });
+        let slots = Arc::clone(servers.entry(address.to_owned()).or_insert_with(free));
+        let own = slots.own(&environment.namespace);
+        let (headers, shared) = (login.headers.clone(), Arc::clone(&self.shared));
+        Ok(Server { client, headers, slots, own, login: Arc::clone(&login.identity), shared })
     }
 }
 
@@ -114,7 +143,7 @@ async fn ask(server: &Server, question: &Question) -> Result<Vec<Answers>, Failu
         at,
         window: question.window,
         value: reading(&value, at),
-        total: total.as_ref().map(|t| reading(t, at)),
+        total: total.as_deref().map(|t| reading(t, at)),
         newest: reading(&newest, at),
     });
     Ok(answers.collect())
@@ -130,7 +159,19 @@ fn reading(series: &Series, at: Time) -> Reading {
     Ok(series.samples.get(&at.timestamp()).cloned().unwrap_or_default())
 }
 
-async fn query_all(server: &Server, question: &Question, query: &str) -> Result<Series, Failure> {
+async fn query_all(server: &Server, question: &Question, query: &str) -> Result<Arc<Series>, Failure> {
+    if question.count > MOST_SHARED {
+        return query_now(server, question, query).await.map(Arc::new);
+    }
+    let key = Key {
+        login: Arc::clone(&server.login),
+        query: query.to_owned(),
+        moments: (question.from.timestamp(), question.count, question.step.as_seconds()),
+    };
+    server.shared.get(key, query_now(server, question, query)).await
+}
+
+async fn query_now(server: &Server, question: &Question, query: &str) -> Result<Series, Failure> {
     let (first, last) = (question.from.timestamp(), question.moments().last().unwrap_or(question.from).timestamp());
     let timeout = i64::try_from(QUERY.as_millis()).unwrap_or(i64::MAX);
     let sent = async {
@@ -151,7 +192,9 @@ async fn query_all(server: &Server, question: &Question, query: &str) -> Result<
     };
     // Waiting for a slot counts, or the checks of many schedules would wait for a hanging server one after the other.
     let answer = async {
-        let Ok(_slot) = server.slots.acquire().await else { return Err(failure("Prometheus is not asked any more")) };
+        let (Ok(_own), Ok(_slot)) = (server.own.acquire().await, server.slots.all.acquire().await) else {
+            return Err(failure("Prometheus is not asked any more"));
+        };
         let response = sent.await.map_err(|e| told(&e))?;
         let status = response.status();
         if status.is_redirection() {

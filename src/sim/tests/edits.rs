@@ -57,8 +57,8 @@ fn an_invalid_spec_stops_advance_and_not_the_rollback() {
             05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
             05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 09:11:23  1 eu         Soaking → RollingBack      errors: 1.059 is above max 0.05 over 5m, for 1m
-            05-05 09:11:44  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+            05-05 09:11:52  1 eu         Soaking → RollingBack      errors: 1.06 is above max 0.05 over 5m, for 1m
+            05-05 09:12:13  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
         "#]],
     );
 }
@@ -76,8 +76,8 @@ fn an_unreadable_spec_stops_advance_and_not_the_rollback() {
             05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
             05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 09:11:23  1 eu         Soaking → RollingBack      errors: 1.059 is above max 0.05 over 5m, for 1m
-            05-05 09:11:44  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+            05-05 09:11:52  1 eu         Soaking → RollingBack      errors: 1.06 is above max 0.05 over 5m, for 1m
+            05-05 09:12:13  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
         "#]],
     );
 }
@@ -237,8 +237,8 @@ fn an_environment_that_vanishes_in_mid_soak_goes_on_being_watched() {
             05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
             05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 09:11:23  1 eu         Soaking → RollingBack      errors: 1.059 is above max 0.05 over 5m, for 1m
-            05-05 09:11:44  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+            05-05 09:11:52  1 eu         Soaking → RollingBack      errors: 1.06 is above max 0.05 over 5m, for 1m
+            05-05 09:12:13  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
         "#]],
     );
 }

@@ -348,3 +348,18 @@ fn a_clock_that_was_ahead_blinds_nobody() {
     let state = states(&world)[0];
     assert!(matches!(state, RunState::RollingBack | RunState::RolledBack), "{}", world.timeline());
 }
+
+/// A backup from before the flip is restored after the rollback: nothing that is stored tells of it.
+#[test]
+fn after_a_restored_backup_nothing_goes_up_before_a_person_says_so() {
+    let mut world = world(&["eu"]);
+    world.plan(start(), Act::Backup);
+    world.metrics.say("eu", minute(8), minute(12), Sample::Bad);
+    world.plan(minute(30), Act::Restore);
+    live(&mut world, 300);
+    assert_eq!((written(&world, StampKind::Raised), written(&world, StampKind::Closed)), (1, 1));
+    assert!(world.timeline().contains("paused by Hoist: resource versions went back"), "{}", world.timeline());
+    world.plan(minute(301), Act::Kill);
+    live(&mut world, 400);
+    assert_eq!(written(&world, StampKind::Raised), 1, "the pause is stored: {}", world.timeline());
+}

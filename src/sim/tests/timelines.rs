@@ -92,8 +92,8 @@ fn breach_in_eu_stops_apac() {
             05-05 09:30:25  2 eu         Gating → Flipping          every gate is open
             05-05 09:30:26  2 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 09:30:46  2 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 09:41:46  2 eu         Soaking → RollingBack      errors: 1.055 is above max 0.05 over 5m, for 1m
-            05-05 09:42:07  2 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+            05-05 09:41:52  2 eu         Soaking → RollingBack      errors: 1.061 is above max 0.05 over 5m, for 1m
+            05-05 09:42:13  2 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
         "#]],
     );
     expect![[r#"canary="true" eu="false" apac="false""#]].assert_eq(&values(&world));
@@ -130,13 +130,13 @@ fn data_that_was_never_there_extends_the_soak() {
             05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
             05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 09:49:53  1 eu         Soaking → Completed        soaked for 30m: every check passes
-            05-05 09:49:55  2 apac       Gating → Flipping          every gate is open
-            05-05 09:49:56  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
-            05-05 09:50:16  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 10:20:16  1 eu         Completed → Finished       the schedule is complete
-            05-05 10:20:16  2 apac       Soaking → Completed        soaked for 30m: every check passes
-            05-05 10:20:16  2 apac       Completed → Finished       the schedule is complete
+            05-05 09:50:22  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 09:50:24  2 apac       Gating → Flipping          every gate is open
+            05-05 09:50:25  2 apac       Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:50:45  2 apac       Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:20:45  1 eu         Completed → Finished       the schedule is complete
+            05-05 10:20:45  2 apac       Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:20:45  2 apac       Completed → Finished       the schedule is complete
         "#]],
     );
 }
@@ -159,8 +159,8 @@ fn doubtful_answers_hold_the_soak() {
             05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
             05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 09:54:53  1 eu         Soaking → Completed        soaked for 30m: every check passes
-            05-05 09:54:53  1 eu         Completed → Finished       the schedule is complete
+            05-05 09:55:22  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 09:55:22  1 eu         Completed → Finished       the schedule is complete
         "#]],
     );
 }
@@ -172,11 +172,11 @@ fn a_breach_before_the_flip_keeps_the_gate_closed() {
         &["eu"],
         bad,
         &expect![[r#"
-            05-05 09:30:03  1 eu         Gating → Flipping          every gate is open
-            05-05 09:30:04  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-            05-05 09:30:24  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 10:00:24  1 eu         Soaking → Completed        soaked for 30m: every check passes
-            05-05 10:00:24  1 eu         Completed → Finished       the schedule is complete
+            05-05 09:30:07  1 eu         Gating → Flipping          every gate is open
+            05-05 09:30:08  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:30:28  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:00:28  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 10:00:28  1 eu         Completed → Finished       the schedule is complete
         "#]],
     );
 }
@@ -228,8 +228,8 @@ fn disabled_by_hand_is_a_rollback_by_a_person() {
             05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
             05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 09:10:23  1 eu         Soaking → RollingBack      ConfigMap conduit/flags-eu key FLAG was set to "false" by field manager kubectl-edit at 2025-05-05 09:10:00 UTC: that is a rollback by a person [kubectl-edit]
-            05-05 09:10:43  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+            05-05 09:10:22  1 eu         Soaking → RollingBack      ConfigMap conduit/flags-eu key FLAG was set to "false" by field manager kubectl-edit at 2025-05-05 09:10:00 UTC: that is a rollback by a person [kubectl-edit]
+            05-05 09:10:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
         "#]],
     );
 }
@@ -290,7 +290,7 @@ fn a_target_made_anew_is_not_taken_for_the_old_one() {
             05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
             05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 09:16:23  1 eu         Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
+            05-05 09:16:52  1 eu         Soaking → RollingBack      errors: 1.059 is above max 0.05 over 5m, for 1m
             1 eu is RollingBack and held: TargetReplaced: ConfigMap conduit/flags-eu key FLAG was deleted and made anew at "true"; it is not the one that was armed and is not written. Set it to "false" by hand
         "#]],
     );
@@ -336,8 +336,8 @@ fn a_retry_opens_the_next_epoch() {
             05-05 09:00:02  1 canary     Gating → Flipping          every gate is open
             05-05 09:00:03  1 canary     Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 09:00:23  1 canary     Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 09:11:23  1 canary     Soaking → RollingBack      errors: 1.059 is above max 0.05 over 5m, for 1m
-            05-05 09:11:44  1 canary     RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-canary are back on the old value
+            05-05 09:11:22  1 canary     Soaking → RollingBack      errors: 1.058 is above max 0.05 over 5m, for 1m
+            05-05 09:11:43  1 canary     RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-canary are back on the old value
             05-05 10:00:01  1 canary #2  Gating → Flipping          every gate is open; epoch opened by Intervention order-1
             05-05 10:00:02  1 canary #2  Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 10:00:22  1 canary #2  Verifying → Soaking        the rollout is complete; soaks for 30m
@@ -364,11 +364,11 @@ fn observe_says_and_never_writes() {
         &["eu"],
         observe,
         &expect![[r#"
-        05-05 09:10:03  1 eu         Gating → Verifying         others raised the flag; mode is Observe, so it is only watched [others]
-        05-05 09:10:04  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 10:00:00  1 eu         Soaking → RollingBack      ConfigMap conduit/flags-eu key FLAG was set to "false" by field manager kubectl-edit at 2025-05-05 10:00:00 UTC: that is a rollback by a person [kubectl-edit]
-        05-05 10:00:00  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
+            05-05 09:10:07  1 eu         Gating → Verifying         others raised the flag; mode is Observe, so it is only watched [others]
+            05-05 09:10:08  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 10:00:00  1 eu         Soaking → RollingBack      ConfigMap conduit/flags-eu key FLAG was set to "false" by field manager kubectl-edit at 2025-05-05 10:00:00 UTC: that is a rollback by a person [kubectl-edit]
+            05-05 10:00:00  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        "#]],
     );
     assert!(world.trace.iter().all(|t| matches!(t, Trace::Stored { .. })));
 }

@@ -107,7 +107,7 @@ async fn a_malformed_schedule_in_etcd_is_reported_and_blocks_nobody_else() {
     stage.apply(&Plan::quick("3s")).await.expect("applied");
     stage.kubectl(&["wait", "ms/repo", "--for=condition=Completed", "--timeout=60s"]).await.expect("completes");
     stage.counts("hoist_unreadable_objects 1").await;
-    assert!(stage.log().contains("a stored schedule cannot be read"), "it is logged");
+    assert!(stage.log().contains("a stored object cannot be read"), "it is logged");
     let stalled = ["wait", "ms/broken", "--for=condition=Stalled", "--timeout=20s"];
     stage.kubectl(&stalled).await.expect("it says so itself");
     let told = stage.kubectl(&["describe", "ms", "broken"]).await.expect("kubectl describe");

@@ -1,5 +1,6 @@
 //! Bad input and bad days: what people, machines and other controllers get wrong, and what must hold all the same.
 
+mod crowded;
 mod edited;
 mod etcd;
 mod explained;

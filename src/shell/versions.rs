@@ -1,0 +1,139 @@
+//! Resource versions that go back: a restored backup under a living daemon (law 4).
+//!
+//! Only answers that speak for the API server's present are compared: lists without a version, and the Lease, which is
+//! read every two seconds. What a watch brings is late by nature; it raises the mark and proves nothing else. A daemon that
+//! starts in the very moment of a restore has nothing to compare with and cannot know.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::clock;
+use crate::api::Time;
+
+/// The highest versions that were seen, and when they last went back.
+#[derive(Debug)]
+pub struct Versions {
+    seen: Mutex<Seen>,
+    again: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// By kind: kinds may be kept in different stores, which count apart.
+    highest: BTreeMap<&'static str, u64>,
+    back: Option<Time>,
+    /// The schedules, by uid, whose status says since then that they are paused.
+    paused: BTreeSet<String>,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self { seen: Mutex::default(), again: watch::Sender::new(()) }
+    }
+}
+
+impl Versions {
+    /// What an answer must at least be, if it is asked for from now on.
+    pub fn mark(&self, kind: &'static str) -> u64 {
+        self.lock().highest.get(kind).copied().unwrap_or(0)
+    }
+
+    /// Notes a version that was seen in passing.
+    pub fn note(&self, kind: &'static str, version: Option<&str>) {
+        // Whatever is no number cannot be compared; the API convention has promised one since Kubernetes 1.35.
+        let Some(version) = version.and_then(|v| v.parse::<u64>().ok()) else { return };
+        let mut seen = self.lock();
+        let highest = seen.highest.entry(kind).or_default();
+        *highest = (*highest).max(version);
+    }
+
+    /// Compares an answer that speaks for the present with the mark that was taken before it was asked for.
+    pub fn compare(&self, kind: &'static str, mark: u64, version: Option<&str>) {
+        let Some(now) = version.and_then(|v| v.parse::<u64>().ok()) else { return };
+        if now >= mark {
+            return self.note(kind, version);
+        }
+        let mut seen = self.lock();
+        if seen.highest.get(kind).copied().unwrap_or(0) < mark {
+            // Another answer has found it out already.
+            return;
+        }
+        *seen = Seen { highest: BTreeMap::from([(kind, now)]), back: Some(clock::now()), paused: BTreeSet::new() };
+        drop(seen);
+        tracing::error!(
+            kind,
+            before = mark,
+            now,
+            "resource versions went back: a backup was restored; nothing advances"
+        );
+        self.again.send_replace(());
+    }
+
+    /// When versions went back, where that does not stand in this schedule's status yet.
+    pub fn went_back(&self, uid: &str, created: Time) -> Option<Time> {
+        let seen = self.lock();
+        seen.back.filter(|back| created < *back && !seen.paused.contains(uid))
+    }
+
+    /// Notes that a schedule's status says it, from where only a person's `Resume` takes it.
+    pub fn told(&self, uid: &str, back: Time) {
+        let mut seen = self.lock();
+        if seen.back == Some(back) {
+            seen.paused.insert(uid.to_owned());
+        }
+    }
+
+    /// Changes whenever versions went back.
+    pub fn again(&self) -> watch::Receiver<()> {
+        self.again.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG_AGO: Time = Time::UNIX_EPOCH;
+
+    #[test]
+    fn what_was_asked_for_before_a_newer_answer_came_is_no_regression() {
+        let versions = Versions::default();
+        let mark = versions.mark("runs");
+        versions.compare("runs", mark, Some("101"));
+        versions.compare("runs", mark, Some("100"));
+        assert_eq!(versions.went_back("a", LONG_AGO), None);
+        assert_eq!(versions.mark("runs"), 101);
+    }
+
+    #[test]
+    fn a_restored_backup_concerns_every_schedule_until_its_status_says_so() {
+        let versions = Versions::default();
+        versions.note("runs", Some("500"));
+        versions.note("lease", Some("7"));
+        versions.compare("runs", versions.mark("runs"), Some("300"));
+        let back = versions.went_back("a", LONG_AGO).expect("it went back");
+        versions.told("a", back);
+        assert_eq!(versions.went_back("a", LONG_AGO), None);
+        assert_eq!(versions.went_back("b", LONG_AGO), Some(back));
+        assert_eq!(versions.went_back("made afterwards", back), None);
+        versions.compare("runs", versions.mark("runs"), Some("301"));
+        assert_eq!(versions.went_back("a", LONG_AGO), None, "it goes on from there");
+        versions.compare("runs", versions.mark("runs"), Some("200"));
+        assert!(versions.went_back("a", LONG_AGO).is_some(), "a second restore is another");
+    }
+
+    #[test]
+    fn versions_that_are_no_numbers_are_left_alone() {
+        let versions = Versions::default();
+        versions.note("runs", Some("500"));
+        versions.compare("runs", 500, Some("abc"));
+        versions.compare("runs", 500, None);
+        assert_eq!(versions.went_back("a", LONG_AGO), None);
+    }
+}
