@@ -121,11 +121,15 @@ pub struct WorkloadRef {
     pub name: String,
 }
 
-/// A kind of workload that Hoist can restart and prove.
+/// A kind of workload that Hoist can restart and prove. Its update strategy must roll all pods by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum WorkloadKind {
     /// `apps/v1` Deployment.
     Deployment,
+    /// `apps/v1` StatefulSet, whose pods are replaced one after the other.
+    StatefulSet,
+    /// `apps/v1` DaemonSet.
+    DaemonSet,
 }
 
 /// A Prometheus, or a server that speaks its query API.

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Duration, FlagValues, Mode, PrometheusSource, ScheduleRef, Time, WorkloadRef};
+use super::{Check, Duration, FlagValues, Mode, PrometheusSource, ScheduleRef, TargetPlace, Time, WorkloadRef};
 
 /// One attempt (epoch) at one environment in one phase. Written by Hoist alone; `kubectl get runs` is the story of a
 /// migration. It outlives its schedule.
@@ -316,48 +316,6 @@ pub struct ArmedTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub taken_from: Option<String>,
-}
-
-/// Where a value is written: one key of one object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TargetPlace {
-    /// The kind of the object.
-    pub kind: PlaceKind,
-    /// Its namespace.
-    #[schemars(length(max = 63))]
-    pub namespace: String,
-    /// Its name.
-    #[schemars(length(max = 253))]
-    pub name: String,
-    /// The container; nothing for a ConfigMap.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
-    pub container: Option<String>,
-    /// The key or variable.
-    #[schemars(length(max = 253))]
-    pub key: String,
-}
-
-impl std::fmt::Display for TargetPlace {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (&self.kind, &self.container) {
-            (PlaceKind::ConfigMap, _) => write!(f, "ConfigMap {}/{} key {}", self.namespace, self.name, self.key),
-            (PlaceKind::WorkloadEnv, container) => {
-                let container = container.as_deref().unwrap_or("?");
-                write!(f, "Deployment {}/{} container {container} variable {}", self.namespace, self.name, self.key)
-            }
-        }
-    }
-}
-
-/// The kinds of places.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub enum PlaceKind {
-    /// A key of a ConfigMap.
-    ConfigMap,
-    /// An environment variable of a container of a workload.
-    WorkloadEnv,
 }
 
 /// A flip that is being sent.

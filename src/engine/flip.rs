@@ -362,10 +362,11 @@ impl Pass<'_> {
     /// Whether a workload and the variables in it were read of the same spec: they are asked for apart, and a rollout of
     /// the spec before proves nothing about the value that was read.
     fn of_one_spec(&self, flip: &Flip, key: &WorkloadKey, found: &FoundWorkload) -> bool {
-        let places = flip.armed.targets.iter().map(|t| &t.place).filter(|p| {
-            p.kind == PlaceKind::WorkloadEnv && p.namespace == key.namespace && p.name == key.workload.name
-        });
-        places.into_iter().all(|place| match self.seen.targets.get(place) {
+        let kind = PlaceKind::WorkloadEnv(key.workload.kind);
+        let places = flip.armed.targets.iter().map(|t| &t.place);
+        let mut places =
+            places.filter(|p| p.kind == kind && p.namespace == key.namespace && p.name == key.workload.name);
+        places.all(|place| match self.seen.targets.get(place) {
             Some(Ok(TargetReading::Found(target))) => target.generation == found.generation,
             _ => true,
         })

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::analysis::{QueryShape, Scope, inspect, render};
 use crate::api::{
     Check, Duration, Environment, EnvironmentKey, Flag, MigrationScheduleSpec, PlaceKind, PrometheusSource, Target,
-    TargetPlace, Threshold, Time, WorkloadKind, WorkloadRef,
+    TargetPlace, Threshold, Time, WorkloadRef,
 };
 
 use super::target::TargetPlan;
@@ -431,8 +431,8 @@ fn target_plan(flag: &Flag, key: &EnvironmentKey, target: &Target) -> Result<Tar
     let (place, workloads) = match (&target.config_map, &target.workload_env) {
         (Some(t), None) => (place(PlaceKind::ConfigMap, &t.name, None, t.key.as_ref()), t.restarts.clone()),
         (None, Some(t)) => {
-            let place = place(PlaceKind::WorkloadEnv, &t.name, Some(&t.container), t.env.as_ref());
-            (place, vec![WorkloadRef { kind: WorkloadKind::Deployment, name: t.name.clone() }])
+            let place = place(PlaceKind::WorkloadEnv(t.kind), &t.name, Some(&t.container), t.env.as_ref());
+            (place, vec![WorkloadRef { kind: t.kind, name: t.name.clone() }])
         }
         _ => {
             return Err(format!(
@@ -446,7 +446,7 @@ fn target_plan(flag: &Flag, key: &EnvironmentKey, target: &Target) -> Result<Tar
         || FORBIDDEN_PREFIXES.iter().any(|p| variable.starts_with(p))
         || variable.ends_with("_OPTIONS")
         || variable.ends_with("_PROXY");
-    if place.kind == PlaceKind::WorkloadEnv && forbidden {
+    if place.kind.workload().is_some() && forbidden {
         return Err(format!(
             "Environment {key}: variable {} changes how programs run, so it is never written",
             place.key

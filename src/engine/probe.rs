@@ -115,9 +115,9 @@ pub struct FoundWorkload {
     pub ready: i32,
     /// Whether too few pods are available for the workload's own standards.
     pub unavailable: bool,
-    /// Whether the rollout's own deadline has passed.
-    pub stuck: bool,
-    /// Why no rollout can ever happen (paused), in a sentence.
+    /// That the rollout has made no progress for too long, in a sentence.
+    pub stuck: Option<String>,
+    /// Why no rollout can ever happen (paused, or left to people by its update strategy), in a sentence.
     pub blocked: Option<String>,
     /// The decision id of the last restart for each flag, on the pod template.
     pub restarts: BTreeMap<String, String>,

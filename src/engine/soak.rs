@@ -176,9 +176,7 @@ impl Pass<'_> {
                     format!("rollout: {key} has too few available pods ({} of {} ready)", found.ready, found.desired)
                 })
             });
-            stuck = stuck.or_else(|| {
-                found.stuck.then(|| format!("rollout: {key} made no progress within its progressDeadlineSeconds"))
-            });
+            stuck = stuck.or_else(|| found.stuck.as_ref().map(|how| format!("rollout: {key} {how}")));
         }
         let now = self.now;
         let ledger = self.state.ledgers.entry(run.name.clone()).or_default();

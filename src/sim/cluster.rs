@@ -98,7 +98,8 @@ impl Workload {
             desired: self.desired,
             ready: if complete { self.desired } else { 0 },
             unavailable: short,
-            stuck: !rolled && now >= at + PROGRESS_DEADLINE,
+            stuck: (!rolled && now >= at + PROGRESS_DEADLINE)
+                .then(|| "made no progress within its progressDeadlineSeconds".to_owned()),
             blocked: None,
             restarts: self.restarts.clone(),
             crashing: if crashing { vec!["pod-new: CrashLoopBackOff".to_owned()] } else { Vec::new() },
@@ -174,7 +175,7 @@ impl Cluster {
         let value_owned = value.is_none_or(|v| v.owner.manager == manager);
         let stamp_owned = stamped.is_some_and(|s| s.owner.manager == manager);
         let sealed = stamp.as_ref().is_some_and(|s| s.kind == StampKind::Sealed);
-        let own = entry.workloads.first().filter(|_| place.kind == PlaceKind::WorkloadEnv);
+        let own = entry.workloads.first().filter(|_| place.kind.workload().is_some());
         TargetReading::Found(FoundTarget {
             generation: own.and_then(|key| self.workloads.get(key)).map_or(0, Workload::generation),
             uid: holder.uid.clone(),
@@ -202,7 +203,7 @@ impl Cluster {
     /// What follows from a changed value: pods of its workload roll, or see it at once where there are none.
     pub(super) fn changed(&mut self, place: &TargetPlace, now: Time) {
         let Some(entry) = self.entries.iter().find(|e| e.place == *place).cloned() else { return };
-        if place.kind == PlaceKind::WorkloadEnv {
+        if place.kind.workload().is_some() {
             for key in &entry.workloads {
                 self.roll(key, now);
             }

@@ -52,7 +52,8 @@ impl Cluster {
         let before = workload.restarts.insert(restart.flag.clone(), restart.decision.clone());
         if before.as_ref() != Some(&restart.decision) {
             self.roll(&key, now);
-            let object = (PlaceKind::WorkloadEnv, restart.namespace.clone(), restart.workload.name.clone());
+            let kind = PlaceKind::WorkloadEnv(restart.workload.kind);
+            let object = (kind, restart.namespace.clone(), restart.workload.name.clone());
             let version = self.next();
             if let Some(holder) = self.holders.get_mut(&object) {
                 holder.version = version;

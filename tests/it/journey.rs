@@ -1,7 +1,9 @@
 //! The main job on real parts: a schedule applied with kubectl is carried to its end, or rolled back.
 
-use hoist::api::RunState;
+use hoist::api::{MigrationRun, RunState, WorkloadKind};
+use serde_json::Value;
 
+use crate::fixture::{FLAG, FlagSource};
 use crate::stage::{Plan, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,4 +55,56 @@ async fn a_breach_in_eu_rolls_eu_back_and_never_touches_apac() {
     assert!(told.contains("above max 0.05") && told.contains("before a person corrects"), "{told}");
     let events = stage.kubectl(&["get", "events.events.k8s.io"]).await.expect("events");
     assert!(events.contains("RolledBack"), "{events}");
+}
+
+/// The decisions whose restart marks the running pods carry.
+async fn marks(stage: &Stage, environment: &str) -> Vec<String> {
+    let pods = stage.place(environment).kubectl(&["get", "pods", "-o", "json"]).await.expect("pods");
+    let pods: Value = serde_json::from_str(&pods).expect("JSON");
+    let mark =
+        |pod: &Value| pod["metadata"]["annotations"][&format!("restart.hoist.dev/{FLAG}")].as_str().map(String::from);
+    let mut marks: Vec<String> = pods["items"].as_array().into_iter().flatten().filter_map(mark).collect();
+    marks.dedup();
+    marks
+}
+
+/// The same over the other kinds of workloads: a variable of StatefulSets, and a ConfigMap that a DaemonSet reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_over_a_daemon_set_and_stateful_sets_is_carried_and_rolled_back() {
+    let kinds = [
+        ("staging", WorkloadKind::StatefulSet, FlagSource::Literal),
+        ("eu", WorkloadKind::DaemonSet, FlagSource::ConfigMapKey),
+        ("apac", WorkloadKind::StatefulSet, FlagSource::Literal),
+    ];
+    let mut stage = Stage::of_kinds(&kinds, 2).await;
+    stage.place("apac").app.set_behaviour(&[("errors-when-enabled", "0.3")]).await;
+    stage.start_controller();
+    stage.apply(&Plan::quick("8s")).await.expect("applied");
+    stage.reaches("eu", RunState::Completed).await;
+    assert_eq!(stage.value("staging").await.as_deref(), Some("true"));
+    assert_eq!(stage.value("eu").await.as_deref(), Some("true"));
+    let raised = marks(&stage, "eu").await;
+    assert_eq!(raised.len(), 1, "every pod of the DaemonSet was restarted: {raised:?}");
+    let run = stage.reaches("apac", RunState::RolledBack).await;
+    let (reason, rollback) = (said(&run), run.status.and_then(|s| s.rollback).expect("a rollback"));
+    assert!(rollback.reason.starts_with("errors: ") && rollback.reason.contains("above max 0.05"), "{rollback:?}");
+    assert!(reason.contains("2 of 2 pods of StatefulSet") && reason.contains("are back on the old value"), "{reason}");
+    assert_eq!(stage.value("apac").await.as_deref(), Some("false"));
+    let pods =
+        stage.place("apac").kubectl(&["get", "pods", "-o", "jsonpath={.items[*].spec.containers[0].env[0].value}"]);
+    assert_eq!(pods.await.expect("pods"), "false false");
+    // A person puts the DaemonSet back too.
+    let told = stage.hoist(&["rollback", &stage.name(), "--environment", "eu", "--reason", "a test"]);
+    assert!(told.status.success(), "{told:?}");
+    let reason = said(&stage.reaches("eu", RunState::RolledBack).await);
+    assert!(reason.contains("3 of 3 pods of DaemonSet"), "{reason}");
+    assert_eq!(stage.value("eu").await.as_deref(), Some("false"));
+    let lowered = marks(&stage, "eu").await;
+    assert!(lowered.len() == 1 && lowered != raised, "restarted once more: {raised:?}, {lowered:?}");
+}
+
+/// Why the last transition of a run came.
+fn said(run: &MigrationRun) -> String {
+    let status = run.status.as_ref().expect("a status");
+    status.transitions.last().map(|t| t.reason.clone()).unwrap_or_default()
 }

@@ -12,7 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use hoist::api::{MigrationRun, PlaceKind, TargetPlace};
+use hoist::api::{MigrationRun, PlaceKind, TargetPlace, WorkloadKind};
 use hoist::engine::laws::{TargetWrite, Trace};
 use hoist::engine::{Stamp, StampKind};
 use nix::sys::signal::{Signal, kill};
@@ -39,6 +39,10 @@ pub struct Write {
     /// When the API server acknowledged it.
     pub at: std::time::Instant,
     pub trace: Option<Trace>,
+    /// The request as it was sent, for whoever sends its like again: path with query, content type, body.
+    pub path: String,
+    pub content_type: String,
+    pub body: axum::body::Bytes,
 }
 
 struct Shared {
@@ -46,6 +50,15 @@ struct Shared {
     client: reqwest::Client,
     plan: Mutex<Plan>,
     taken: Mutex<Vec<Write>>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+/// Any request that came, reads and watches too.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub at: std::time::Instant,
+    pub method: String,
+    pub path: String,
 }
 
 struct Plan {
@@ -79,6 +92,7 @@ impl Proxy {
             client: builder.build().expect("a client"),
             plan: Mutex::new(Plan { kill, seen: 0, pid: None, killed_at: None }),
             taken: Mutex::default(),
+            asked: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -111,6 +125,21 @@ impl Proxy {
         self.shared.plan.lock().expect("no panic").killed_at.clone()
     }
 
+    /// Where this proxy is asked.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Every request that came, in order.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.shared.asked.lock().expect("no panic").clone()
+    }
+
+    /// When the API server took such writes, in order.
+    pub fn when(&self, is: impl Fn(&Write) -> bool) -> Vec<std::time::Instant> {
+        self.shared.taken.lock().expect("no panic").iter().filter(|w| is(w)).map(|w| w.at).collect()
+    }
+
     /// Everything that the API server took, in order.
     pub fn taken(&self) -> Vec<Write> {
         self.shared.taken.lock().expect("no panic").clone()
@@ -121,6 +150,8 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let body = axum::body::to_bytes(body, 8 << 20).await.unwrap_or_default();
+    let asked = Asked { at: std::time::Instant::now(), method: parts.method.to_string(), path: path.clone() };
+    shared.asked.lock().expect("no panic").push(asked);
     let writes = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     let what = format!("{} {}", parts.method, path.split('?').next().unwrap_or_default());
     let point = writes.then(|| shared.arrive(&what)).flatten();
@@ -131,9 +162,12 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     for (name, value) in parts.headers.iter().filter(|(n, _)| !["host", "content-length"].contains(&n.as_str())) {
         outgoing = outgoing.header(name, value);
     }
-    let Ok(answer) = outgoing.body(body.to_vec()).send().await else { return gone() };
+    let Ok(answer) = outgoing.body(body.clone()).send().await else { return gone() };
     if writes && answer.status().is_success() {
-        let taken = Write { at: std::time::Instant::now(), trace: trace(&what, &body), what };
+        let content_type =
+            parts.headers.get("content-type").and_then(|t| t.to_str().ok()).unwrap_or_default().to_owned();
+        let (at, trace) = (std::time::Instant::now(), trace(&what, &body));
+        let taken = Write { what, at, trace, path: path.clone(), content_type, body };
         shared.taken.lock().expect("no panic").push(taken);
     }
     if point == Some(Point::After) {
@@ -208,15 +242,15 @@ fn trace(what: &str, body: &[u8]) -> Option<Trace> {
     let parts: Vec<&str> = what.split('/').collect();
     let after =
         |word: &str| parts.iter().position(|p| *p == word).and_then(|i| parts.get(i + 1)).map(|s| (*s).to_owned());
-    let config_map = after("configmaps");
+    let kinds = [
+        ("configmaps", PlaceKind::ConfigMap),
+        ("deployments", PlaceKind::WorkloadEnv(WorkloadKind::Deployment)),
+        ("statefulsets", PlaceKind::WorkloadEnv(WorkloadKind::StatefulSet)),
+        ("daemonsets", PlaceKind::WorkloadEnv(WorkloadKind::DaemonSet)),
+    ];
+    let (kind, name) = kinds.into_iter().find_map(|(word, kind)| Some((kind, after(word)?)))?;
     Some(Trace::Written(TargetWrite {
-        place: TargetPlace {
-            kind: if config_map.is_some() { PlaceKind::ConfigMap } else { PlaceKind::WorkloadEnv },
-            namespace: after("namespaces")?,
-            name: config_map.or_else(|| after("deployments"))?,
-            container: None,
-            key: String::new(),
-        },
+        place: TargetPlace { kind, namespace: after("namespaces")?, name, container: None, key: String::new() },
         kind: stamp.kind,
         run: stamp.run,
         epoch: stamp.epoch,

@@ -5,8 +5,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use hoist::api::{Environment, MigrationRun, MigrationSchedule, RunState};
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use hoist::api::{Environment, MigrationRun, MigrationSchedule, RunState, WorkloadKind};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -124,10 +124,17 @@ impl Stage {
     }
 
     async fn build(names: &[&str], source: FlagSource, replicas: u32) -> Stage {
+        let all: Vec<_> = names.iter().map(|name| (*name, WorkloadKind::Deployment, source)).collect();
+        Stage::of_kinds(&all, replicas).await
+    }
+
+    /// Environments with workloads of these kinds, whose pods come to their flag in these ways.
+    pub async fn of_kinds(all: &[(&str, WorkloadKind, FlagSource)], replicas: u32) -> Stage {
         definitions().await;
         Conduit::shared();
         let home = Namespace::fresh("home").await;
-        let places = futures::future::join_all(names.iter().map(|name| place(&home, name, source, replicas))).await;
+        let places = all.iter().map(|(name, kind, source)| place(&home, name, *kind, *source, replicas));
+        let places = futures::future::join_all(places).await;
         Stage { admin: Cluster::shared().admin().await, home, places, controller: None }
     }
 
@@ -169,8 +176,7 @@ impl Stage {
     pub async fn strike(mut self) {
         self.kill_controller();
         for place in &self.places {
-            let deployments: Api<k8s_openapi::api::apps::v1::Deployment> = place.namespace.api(self.admin.clone());
-            deployments.delete("conduit", &DeleteParams::background()).await.expect("the Deployment is deleted");
+            place.workloads().delete("conduit", &DeleteParams::background()).await.expect("the workload is deleted");
             let environments: Api<Environment> = place.namespace.api(self.admin.clone());
             environments.delete(&place.name, &DeleteParams::default()).await.expect("the Environment is deleted");
         }
@@ -295,27 +301,17 @@ impl Place {
 
     /// The value of the flag, as the API server has it; nothing where it is absent.
     pub async fn value(&self) -> Option<String> {
-        let admin = self.admin.clone();
-        let config: Api<k8s_openapi::api::core::v1::ConfigMap> = self.namespace.api(admin.clone());
+        let config: Api<k8s_openapi::api::core::v1::ConfigMap> = self.namespace.api(self.admin.clone());
         if let Some(map) = config.get_opt("conduit-flags").await.expect("the ConfigMap can be read") {
             return map.data.unwrap_or_default().get(FLAG).cloned();
         }
-        let deployments: Api<k8s_openapi::api::apps::v1::Deployment> = self.namespace.api(admin);
-        let deployment = deployments.get_opt("conduit").await.expect("the Deployment can be read")?;
-        let containers = deployment.spec?.template.spec?.containers;
-        containers.into_iter().flat_map(|c| c.env.unwrap_or_default()).find(|e| e.name == FLAG)?.value
+        let workload = self.workloads().get_opt("conduit").await.expect("the workload can be read")?;
+        let env = workload.data.pointer("/spec/template/spec/containers/0/env")?.as_array()?;
+        env.iter().find(|e| e["name"] == FLAG)?["value"].as_str().map(ToOwned::to_owned)
     }
 
-    /// The target as an Environment lists it.
-    pub fn target(source: FlagSource) -> Value {
-        match source {
-            FlagSource::Literal => {
-                json!({ "workloadEnv": { "kind": "Deployment", "name": "conduit", "container": "conduit" } })
-            }
-            _ => {
-                json!({ "configMap": { "name": "conduit-flags", "restarts": [{ "kind": "Deployment", "name": "conduit" }] } })
-            }
-        }
+    fn workloads(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.admin.clone(), self.namespace.name(), &self.app.resource())
     }
 
     /// Lets people of the environment's own namespace change its Environment.
@@ -324,16 +320,25 @@ impl Place {
     }
 }
 
-async fn place(home: &Namespace, name: &str, source: FlagSource, replicas: u32) -> Place {
+/// The application's target as an Environment lists it.
+fn target(kind: WorkloadKind, source: FlagSource) -> Value {
+    let kind = format!("{kind:?}");
+    match source {
+        FlagSource::Literal => json!({ "workloadEnv": { "kind": kind, "name": "conduit", "container": "conduit" } }),
+        _ => json!({ "configMap": { "name": "conduit-flags", "restarts": [{ "kind": kind, "name": "conduit" }] } }),
+    }
+}
+
+async fn place(home: &Namespace, name: &str, kind: WorkloadKind, source: FlagSource, replicas: u32) -> Place {
     let namespace = Namespace::for_environment(name, name).await;
-    let app = App::new(&namespace).source(source).replicas(replicas);
+    let app = App::new(&namespace).of_kind(kind).source(source).replicas(replicas);
     app.apply().await.rolled_out().await;
     let cluster = Cluster::shared();
     let environment = json!({
         "apiVersion": "hoist.dev/v1alpha1", "kind": "Environment",
         "metadata": { "name": name, "namespace": namespace.name() },
         "spec": {
-            "flags": [{ "name": FLAG, "targets": [Place::target(source)] }],
+            "flags": [{ "name": FLAG, "targets": [target(kind, source)] }],
             "prometheus": { "address": cluster.prometheus_url(), "scrapeInterval": "1s" },
             "allowedSchedules": { "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": home.name() } } },
         },

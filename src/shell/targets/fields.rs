@@ -16,7 +16,7 @@ pub(super) fn value_path(place: &TargetPlace) -> Vec<String> {
     let keyed = |name: &str| format!("k:{}", serde_json::json!({ "name": name }));
     match place.kind {
         PlaceKind::ConfigMap => vec!["f:data".to_owned(), format!("f:{}", place.key)],
-        PlaceKind::WorkloadEnv => vec![
+        PlaceKind::WorkloadEnv(_) => vec![
             "f:spec".to_owned(),
             "f:template".to_owned(),
             "f:spec".to_owned(),

@@ -8,10 +8,12 @@ mod read;
 mod workload;
 mod write;
 
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject};
 
-use crate::api::{PlaceKind, TargetPlace};
+use crate::api::{PlaceKind, TargetPlace, WorkloadKind};
 
 /// The annotation that carries a flag's stamp, on the object's own metadata.
 pub fn stamp_annotation(flag: &str) -> String {
@@ -61,7 +63,9 @@ impl Targets {
 
 fn resource(kind: PlaceKind) -> ApiResource {
     match kind {
-        PlaceKind::ConfigMap => ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&()),
-        PlaceKind::WorkloadEnv => ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&()),
+        PlaceKind::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+        PlaceKind::WorkloadEnv(WorkloadKind::Deployment) => ApiResource::erase::<Deployment>(&()),
+        PlaceKind::WorkloadEnv(WorkloadKind::StatefulSet) => ApiResource::erase::<StatefulSet>(&()),
+        PlaceKind::WorkloadEnv(WorkloadKind::DaemonSet) => ApiResource::erase::<DaemonSet>(&()),
     }
 }

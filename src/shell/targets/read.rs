@@ -40,7 +40,7 @@ fn reading(object: &DynamicObject, place: &TargetPlace, flag: &str) -> FoundTarg
         stamp_counts: stamp_owned && (value_owned || sealed),
         stamp,
         value,
-        barred: (place.kind == PlaceKind::WorkloadEnv && !opted_in(object))
+        barred: (place.kind.workload().is_some() && !opted_in(object))
             .then(|| format!("the workload has not opted in; its owner can label it {OPT_IN_LABEL}: {OPT_IN_VALUE}")),
     }
 }
@@ -53,7 +53,7 @@ fn opted_in(object: &DynamicObject) -> bool {
 fn value(object: &DynamicObject, place: &TargetPlace) -> Result<FlagValue, String> {
     match place.kind {
         PlaceKind::ConfigMap => config_map_value(object, place),
-        PlaceKind::WorkloadEnv => env_value(object, place),
+        PlaceKind::WorkloadEnv(_) => env_value(object, place),
     }
 }
 

@@ -30,12 +30,12 @@ impl Targets {
         let value = &lower.target.values.disabled;
         let write = Write { target: &lower.target, value, stamp: &lower.stamp, version: None, force: true };
         // An apply of an empty value over a reference is accepted and changes nothing.
-        if lower.target.place.kind == PlaceKind::WorkloadEnv && value.text() == Some("") {
+        if lower.target.place.kind.workload().is_some() && value.text() == Some("") {
             return self.write_over_reference("lower a flag", &write).await;
         }
         match self.write("lower a flag", RETREAT_CALL, &write).await {
             // Somebody made the variable a reference, which an apply cannot take away.
-            Err(error) if error.class() == Class::Invalid && lower.target.place.kind == PlaceKind::WorkloadEnv => {
+            Err(error) if error.class() == Class::Invalid && lower.target.place.kind.workload().is_some() => {
                 self.write_over_reference("lower a flag", &write).await
             }
             result => result,
@@ -55,7 +55,7 @@ impl Targets {
     /// Restarts a workload by a mark on its pod template. Sent again it changes nothing.
     pub async fn restart(&self, restart: &Restart, deadline: Duration) -> Result<(), Error> {
         let place = TargetPlace {
-            kind: PlaceKind::WorkloadEnv,
+            kind: PlaceKind::WorkloadEnv(restart.workload.kind),
             namespace: restart.namespace.clone(),
             name: restart.workload.name.clone(),
             container: None,
@@ -104,7 +104,7 @@ impl Targets {
                     PlaceKind::ConfigMap => {
                         within(what, deadline, api.patch(name, &params, &Patch::Merge(&body))).await.map(drop)
                     }
-                    PlaceKind::WorkloadEnv => {
+                    PlaceKind::WorkloadEnv(_) => {
                         within(what, deadline, api.patch(name, &params, &Patch::Strategic(&body))).await.map(drop)
                     }
                 }
@@ -132,7 +132,7 @@ impl Write<'_> {
         let key = place.key.as_str();
         let value = match place.kind {
             PlaceKind::ConfigMap => ("data", json!({ key: text })),
-            PlaceKind::WorkloadEnv => ("spec", self.env(&json!({ "name": key, "value": text }))),
+            PlaceKind::WorkloadEnv(_) => ("spec", self.env(&json!({ "name": key, "value": text }))),
         };
         if let Some(object) = body.as_object_mut() {
             object.insert(value.0.to_owned(), value.1);
@@ -145,7 +145,7 @@ impl Write<'_> {
         let metadata = metadata(self.target, self.stamp, self.version);
         match self.target.place.kind {
             PlaceKind::ConfigMap => json!({ "metadata": metadata, "data": { key: null } }),
-            PlaceKind::WorkloadEnv => {
+            PlaceKind::WorkloadEnv(_) => {
                 json!({ "metadata": metadata, "spec": self.env(&json!({ "name": key, "$patch": "delete" })) })
             }
         }

@@ -92,13 +92,11 @@ async fn a_key_that_is_deleted_or_brought_back_by_hand_is_seen() {
 impl Ground {
     /// Takes a flag away with `kubectl patch`.
     async fn remove(&self, flag: &str) {
-        let (resource, patch) = match self.kind {
-            PlaceKind::ConfigMap => ("configmap", json!({ "data": { flag: null } })),
-            PlaceKind::WorkloadEnv => {
-                let container = json!({ "name": "main", "env": [{ "name": flag, "$patch": "delete" }] });
-                ("deployment", json!({ "spec": { "template": { "spec": { "containers": [container] } } } }))
-            }
-        };
-        self.kubectl(&["patch", resource, "app", "-p", &patch.to_string()]).await.expect("patched by hand");
+        let container = json!({ "name": "main", "env": [{ "name": flag, "$patch": "delete" }] });
+        self.patch(&match self.kind {
+            PlaceKind::ConfigMap => json!({ "data": { flag: null } }),
+            PlaceKind::WorkloadEnv(_) => json!({ "spec": { "template": { "spec": { "containers": [container] } } } }),
+        })
+        .await;
     }
 }

@@ -73,7 +73,7 @@ async fn kubectl_apply_of_a_raised_key_is_a_rollback_by_a_person() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_apply_of_a_raised_variable_is_a_rollback_by_a_person() {
     let stage = Stage::with_variables(&["eu"]).await;
-    let manifest = serde_json::to_value(stage.place("eu").app.deployment()).expect("JSON");
+    let manifest = stage.place("eu").app.workload();
     kubectl_apply_takes_it_back(stage, "deployment/conduit", &manifest).await;
 }
 

@@ -8,6 +8,7 @@ use hoist::engine::{
 };
 use hoist::shell::error::{CALL, Error};
 use hoist::shell::targets::Targets;
+use k8s_openapi::api::apps::v1 as apps;
 use kube::api::{Api, ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
@@ -19,6 +20,9 @@ pub const B: &str = "FLAG_B";
 /// The run that every stamp names.
 const RUN: &str = "home/run";
 
+/// A label that no node has.
+const NOWHERE: &str = "contract.example/nowhere";
+
 /// An object that holds flags, in a namespace of its own, and the targets' reader and writer as user `hoist`.
 pub struct Ground {
     pub kind: PlaceKind,
@@ -27,9 +31,16 @@ pub struct Ground {
     client: kube::Client,
 }
 
-/// Both kinds of targets: the contract is one table.
-pub async fn grounds() -> [Ground; 2] {
-    [Ground::of(PlaceKind::ConfigMap).await, Ground::of(PlaceKind::WorkloadEnv).await]
+/// The kinds of workloads.
+pub const WORKLOADS: [WorkloadKind; 3] = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet];
+
+/// All kinds of targets: the contract is one table.
+pub async fn grounds() -> Vec<Ground> {
+    let mut grounds = vec![Ground::of(PlaceKind::ConfigMap).await];
+    for kind in WORKLOADS {
+        grounds.push(Ground::with(kind).await);
+    }
+    grounds
 }
 
 /// A stamp of the run, decided now.
@@ -63,7 +74,12 @@ impl Ground {
         Ground { kind, targets: Targets::new(client.clone()), namespace, client }
     }
 
-    /// The object with these flags, as its owner would write it.
+    /// A workload's variables.
+    pub async fn with(kind: WorkloadKind) -> Ground {
+        Ground::of(PlaceKind::WorkloadEnv(kind)).await
+    }
+
+    /// The object with these flags, as its owner would write it. No pod runs before [`Ground::run_pods`].
     pub fn manifest(&self, flags: &[(&str, &str)]) -> Value {
         let metadata = json!({ "name": "app", "labels": { "hoist.dev/flags": "allowed" } });
         match self.kind {
@@ -72,18 +88,43 @@ impl Ground {
                     flags.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
                 json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data })
             }
-            PlaceKind::WorkloadEnv => {
+            PlaceKind::WorkloadEnv(kind) => {
                 let env: Vec<Value> = flags.iter().map(|(n, v)| json!({ "name": n, "value": v })).collect();
                 let container = json!({ "name": "main", "image": "app.example/app:1", "env": env });
-                json!({
-                    "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
-                    "spec": {
-                        "replicas": 0, "selector": { "matchLabels": { "app": "app" } },
-                        "template": { "metadata": { "labels": { "app": "app" } }, "spec": { "containers": [container] } },
-                    },
-                })
+                let mut spec = json!({
+                    "selector": { "matchLabels": { "app": "app" } },
+                    "template": { "metadata": { "labels": { "app": "app" } }, "spec": { "containers": [container] } },
+                });
+                match kind {
+                    WorkloadKind::Deployment => spec["replicas"] = json!(0),
+                    WorkloadKind::StatefulSet => {
+                        spec["replicas"] = json!(0);
+                        spec["serviceName"] = json!("app");
+                    }
+                    WorkloadKind::DaemonSet => spec["template"]["spec"]["nodeSelector"] = json!({ NOWHERE: "true" }),
+                }
+                json!({ "apiVersion": "apps/v1", "kind": format!("{kind:?}"), "metadata": metadata, "spec": spec })
             }
         }
+    }
+
+    /// Lets a workload have two pods.
+    pub async fn run_pods(&self) {
+        let two = json!({ "matchExpressions": [{
+            "key": "kubernetes.io/hostname", "operator": "In", "values": ["node-1", "node-2"],
+        }] });
+        let affinity = json!({ "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [two] } });
+        let pods = json!({ "nodeSelector": null, "affinity": { "nodeAffinity": affinity } });
+        self.patch(&match self.kind {
+            PlaceKind::WorkloadEnv(WorkloadKind::DaemonSet) => json!({ "spec": { "template": { "spec": pods } } }),
+            _ => json!({ "spec": { "replicas": 2 } }),
+        })
+        .await;
+    }
+
+    /// Changes the object by hand.
+    pub async fn patch(&self, patch: &Value) {
+        self.kubectl(&["patch", self.resource(), "app", "-p", &patch.to_string()]).await.expect("patched");
     }
 
     /// Creates the object as a person would, under the manager `team`.
@@ -110,7 +151,7 @@ impl Ground {
     pub async fn set(&self, flag: &str, value: &str) {
         let patch = match self.kind {
             PlaceKind::ConfigMap => json!({ "data": { flag: value } }),
-            PlaceKind::WorkloadEnv => {
+            PlaceKind::WorkloadEnv(_) => {
                 let container = json!({ "name": "main", "env": [{ "name": flag, "value": value }] });
                 json!({ "spec": { "template": { "spec": { "containers": [container] } } } })
             }
@@ -127,18 +168,23 @@ impl Ground {
         self.client.clone()
     }
 
-    fn resource(&self) -> &'static str {
-        match self.kind {
-            PlaceKind::ConfigMap => "configmap",
-            PlaceKind::WorkloadEnv => "deployment",
+    /// The object's kind, as kubectl takes it.
+    pub fn resource(&self) -> &'static str {
+        match self.kind.workload() {
+            None => "configmap",
+            Some(WorkloadKind::Deployment) => "deployment",
+            Some(WorkloadKind::StatefulSet) => "statefulset",
+            Some(WorkloadKind::DaemonSet) => "daemonset",
         }
     }
 
     /// The object as it is stored, if it is.
     pub async fn object(&self) -> Option<Value> {
-        let resource = match self.kind {
-            PlaceKind::ConfigMap => ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&()),
-            PlaceKind::WorkloadEnv => ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&()),
+        let resource = match self.kind.workload() {
+            None => ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&()),
+            Some(WorkloadKind::Deployment) => ApiResource::erase::<apps::Deployment>(&()),
+            Some(WorkloadKind::StatefulSet) => ApiResource::erase::<apps::StatefulSet>(&()),
+            Some(WorkloadKind::DaemonSet) => ApiResource::erase::<apps::DaemonSet>(&()),
         };
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.namespace.name(), &resource);
         let object = api.get_opt("app").await.expect("the object can be read");
@@ -167,7 +213,7 @@ impl Ground {
         let object = self.object().await.expect("the object is there");
         let value = match self.kind {
             PlaceKind::ConfigMap => object["data"][flag].clone(),
-            PlaceKind::WorkloadEnv => {
+            PlaceKind::WorkloadEnv(_) => {
                 let env = object["spec"]["template"]["spec"]["containers"][0]["env"].clone();
                 let env = env.as_array().cloned().unwrap_or_default();
                 env.into_iter().find(|e| e["name"] == flag).map_or(Value::Null, |e| e["value"].clone())
@@ -181,7 +227,7 @@ impl Ground {
             kind: self.kind,
             namespace: self.namespace.name().to_owned(),
             name: "app".into(),
-            container: (self.kind == PlaceKind::WorkloadEnv).then(|| "main".into()),
+            container: self.kind.workload().map(|_| "main".into()),
             key: flag.into(),
         }
     }
@@ -213,8 +259,7 @@ impl Ground {
         standing(armed, RUN, 1, false, &self.read(&armed.flag).await)
     }
 
-    /// Raises on the version that is there now, as the engine does: forced, and again where the Deployment controller
-    /// was quicker.
+    /// Raises on the version that is there now, as the engine does: forced, and again where a controller was quicker.
     pub async fn raise(&self, armed: &ArmedTarget, decision: &str) {
         eventually("the raise", async || {
             let version = self.found(&armed.flag).await.resource_version;
@@ -239,7 +284,7 @@ impl Ground {
         self.targets.lower(&Lower { target: armed.clone(), stamp }).await
     }
 
-    /// Seals on the version that is there now, again where the Deployment controller was quicker.
+    /// Seals on the version that is there now, again where a controller was quicker.
     pub async fn seal(&self, armed: &ArmedTarget, decision: &str) {
         eventually("the seal", async || {
             let version = self.found(&armed.flag).await.resource_version;
@@ -259,9 +304,9 @@ impl Ground {
         self.targets.restart(&restart, CALL).await
     }
 
-    /// The Deployment of the same name as the object.
+    /// The object as a workload.
     pub fn workload(&self) -> WorkloadKey {
-        let workload = WorkloadRef { kind: WorkloadKind::Deployment, name: "app".into() };
+        let workload = WorkloadRef { kind: self.kind.workload().expect("a workload"), name: "app".into() };
         WorkloadKey { namespace: self.namespace.name().to_owned(), workload }
     }
 }

@@ -1,10 +1,10 @@
 //! The uid on every write: nothing is created, and nothing that was made anew is written.
 
-use hoist::api::{ArmedTarget, FlagValue, FlagValues, PlaceKind};
+use hoist::api::{ArmedTarget, FlagValue, FlagValues};
 use hoist::engine::{Standing, TargetReading, WorkloadReading};
 use hoist::shell::error::{Class, Error};
 
-use super::ground::{A, Ground, grounds};
+use super::ground::{A, Ground, WORKLOADS, grounds};
 
 /// Every write that there is, on a flag with text values and on one whose `disabled`, or `enabled`, is `absent`.
 async fn every_write(ground: &Ground, armed: &ArmedTarget, version: &str) -> Vec<(&'static str, Result<(), Error>)> {
@@ -62,9 +62,11 @@ async fn an_object_made_anew_is_never_written() {
 
 #[tokio::test]
 async fn a_workload_that_is_not_there_is_never_created() {
-    let ground = Ground::of(PlaceKind::WorkloadEnv).await;
-    let error = ground.restart(A, "r").await.expect_err("nothing to restart");
-    assert_eq!(error.class(), Class::Conflict, "{error}");
-    assert_eq!(ground.object().await, None);
-    assert_eq!(ground.targets.workload(&ground.workload()).await.expect("a reading"), WorkloadReading::Missing);
+    for kind in WORKLOADS {
+        let ground = Ground::with(kind).await;
+        let error = ground.restart(A, "r").await.expect_err("nothing to restart");
+        assert_eq!(error.class(), Class::Conflict, "{error}");
+        assert_eq!(ground.object().await, None);
+        assert_eq!(ground.targets.workload(&ground.workload()).await.expect("a reading"), WorkloadReading::Missing);
+    }
 }

@@ -1,6 +1,6 @@
 //! One manager per flag and concern; who owns what after other people's writes.
 
-use hoist::api::{FlagValue, PlaceKind};
+use hoist::api::{FlagValue, WorkloadKind};
 use hoist::engine::{StampKind, Standing};
 
 use super::ground::{A, B, Ground, code, grounds, manager, stamp};
@@ -139,7 +139,7 @@ async fn a_flag_set_by_hand_after_the_rollback_is_named() {
 /// `rollout undo` brings back the old value together with its old stamp: a stamp alone proves nothing.
 #[tokio::test]
 async fn rollout_undo_after_a_rollback_is_somebody_elses_raise() {
-    let ground = Ground::of(PlaceKind::WorkloadEnv).await;
+    let ground = Ground::with(WorkloadKind::Deployment).await;
     ground.create(&[(A, "false"), (B, "false")]).await;
     let armed = ground.armed(A).await;
     revision(&ground, "1").await;
@@ -154,6 +154,30 @@ async fn rollout_undo_after_a_rollback_is_somebody_elses_raise() {
     assert!(!found.stamp_counts);
     let Standing::UpByOthers(by) = ground.standing(&armed).await else { panic!("{found:?}") };
     assert!(manager(by.owner.as_ref()).starts_with("kubectl"), "{by}");
+}
+
+/// The kinds without ReplicaSets keep no stamps with their revisions: the closing one stays, and says that the value was
+/// set after the rollback.
+#[tokio::test]
+async fn rollout_undo_of_the_other_workloads_is_somebody_elses_raise_too() {
+    for kind in [WorkloadKind::StatefulSet, WorkloadKind::DaemonSet] {
+        let ground = Ground::with(kind).await;
+        ground.create(&[(A, "false"), (B, "false")]).await;
+        let armed = ground.armed(A).await;
+        for decision in ["r1", "b1"] {
+            ground.version().await;
+            match decision {
+                "r1" => ground.raise(&armed, decision).await,
+                _ => ground.lower(&armed, decision).await.expect("lowered"),
+            }
+        }
+        ground.version().await;
+        ground.kubectl(&["rollout", "undo", &format!("{}/app", ground.resource())]).await.expect("undone");
+        assert_eq!(ground.value(A).await.as_deref(), Some("true"), "{kind:?}");
+        let Standing::UpByOthers(by) = ground.standing(&armed).await else { panic!("{:?}", ground.found(A).await) };
+        assert_eq!(by.closed, Some(stamp(StampKind::Closed, "b1")), "{kind:?}");
+        assert!(manager(by.owner.as_ref()).starts_with("kubectl"), "{kind:?}: {by}");
+    }
 }
 
 /// Waits until the Deployment controller has written a revision down, annotations included.

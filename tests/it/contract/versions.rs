@@ -1,10 +1,10 @@
 //! What a raise waits for and a lowering does not: the version that was read; and the seal, which makes it stale.
 
-use hoist::api::{ArmedTarget, PlaceKind};
+use hoist::api::ArmedTarget;
 use hoist::engine::{StampKind, Standing};
 use hoist::shell::error::Class;
 
-use super::ground::{A, B, Ground, code, grounds, manager, stamp};
+use super::ground::{A, B, Ground, WORKLOADS, code, grounds, manager, stamp};
 
 /// Without the version a raise would overwrite what was written since it was decided, a rollback included.
 #[tokio::test]
@@ -106,18 +106,20 @@ async fn an_apply_after_a_seal_must_be_forced() {
 /// An apply cannot take a reference away: the API server would refuse value and reference together, every time anew.
 #[tokio::test]
 async fn a_lowering_puts_its_value_over_a_reference() {
-    let ground = Ground::of(PlaceKind::WorkloadEnv).await;
-    ground.create(&[(A, "false"), (B, "false")]).await;
-    let armed = ground.armed(A).await;
-    ground.raise(&armed, "r1").await;
-    ground.refer(A).await;
-    assert!(matches!(ground.standing(&armed).await, Standing::Unreadable(_)));
-    ground.lower(&armed, "b1").await.expect("lowered");
-    assert_eq!(ground.value(A).await.as_deref(), Some("false"));
-    assert_eq!(ground.standing(&armed).await, Standing::Closed(stamp(StampKind::Closed, "b1")));
-    let elsewhere = ArmedTarget { uid: "another".into(), ..armed };
-    ground.refer(A).await;
-    let error = ground.lower(&elsewhere, "b2").await.expect_err("another object");
-    assert_eq!(error.class(), Class::Conflict, "{error}");
-    assert_eq!(ground.value(A).await, None, "the reference is still there");
+    for kind in WORKLOADS {
+        let ground = Ground::with(kind).await;
+        ground.create(&[(A, "false"), (B, "false")]).await;
+        let armed = ground.armed(A).await;
+        ground.raise(&armed, "r1").await;
+        ground.refer(A).await;
+        assert!(matches!(ground.standing(&armed).await, Standing::Unreadable(_)));
+        ground.lower(&armed, "b1").await.expect("lowered");
+        assert_eq!(ground.value(A).await.as_deref(), Some("false"));
+        assert_eq!(ground.standing(&armed).await, Standing::Closed(stamp(StampKind::Closed, "b1")));
+        let elsewhere = ArmedTarget { uid: "another".into(), ..armed };
+        ground.refer(A).await;
+        let error = ground.lower(&elsewhere, "b2").await.expect_err("another object");
+        assert_eq!(error.class(), Class::Conflict, "{error}");
+        assert_eq!(ground.value(A).await, None, "the reference is still there");
+    }
 }
