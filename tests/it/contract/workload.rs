@@ -217,7 +217,8 @@ async fn delete_what_it_waits_for(ground: &Ground) {
     ground.rollout_that("the pod that it waits for", |f| f.lagging == told).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(ground.rollout().await.lagging, told, "it would come back by itself");
-    ground.kubectl(&["delete", "pod", "app-1"]).await.expect("deleted");
+    // Without waiting: kubectl can miss that the pod which is there now is another of the same name.
+    ground.kubectl(&["delete", "pod", "app-1", "--wait=false"]).await.expect("deleted");
 }
 
 #[tokio::test]
