@@ -105,29 +105,30 @@ pub async fn definitions() {
 impl Stage {
     /// Environments whose flag is a key of the ConfigMap `conduit-flags`.
     pub async fn with_config_maps(names: &[&str]) -> Stage {
-        Stage::build(names, FlagSource::ConfigMapKey, 2).await
+        Stage::build(names, FlagSource::ConfigMapKey, 2, Cluster::shared().prometheus_url()).await
     }
 
-    /// The same with one pod each, where hundreds of stages are built.
-    pub async fn small(names: &[&str]) -> Stage {
-        Stage::build(names, FlagSource::ConfigMapKey, 1).await
+    /// The same with one pod each, where hundreds of stages are built, and with Prometheus at this address.
+    pub async fn small(names: &[&str], prometheus: &str) -> Stage {
+        Stage::build(names, FlagSource::ConfigMapKey, 1, prometheus).await
     }
 
     /// The same; the pods take all keys of the ConfigMap, so that one may be missing.
     pub async fn with_whole_config_maps(names: &[&str]) -> Stage {
-        Stage::build(names, FlagSource::EnvFrom, 2).await
+        Stage::build(names, FlagSource::EnvFrom, 2, Cluster::shared().prometheus_url()).await
     }
 
     /// Environments whose flag is a variable of the Deployment `conduit`.
     pub async fn with_variables(names: &[&str]) -> Stage {
-        Stage::build(names, FlagSource::Literal, 2).await
+        Stage::build(names, FlagSource::Literal, 2, Cluster::shared().prometheus_url()).await
     }
 
-    async fn build(names: &[&str], source: FlagSource, replicas: u32) -> Stage {
+    async fn build(names: &[&str], source: FlagSource, replicas: u32, prometheus: &str) -> Stage {
         definitions().await;
         Conduit::shared();
         let home = Namespace::fresh("home").await;
-        let places = futures::future::join_all(names.iter().map(|name| place(&home, name, source, replicas))).await;
+        let places = names.iter().map(|name| place(&home, name, source, replicas, prometheus));
+        let places = futures::future::join_all(places).await;
         Stage { admin: Cluster::shared().admin().await, home, places, controller: None }
     }
 
@@ -144,9 +145,10 @@ impl Stage {
 
     /// Another controller for this stage.
     pub fn spawn_controller(&self, kubeconfig: &std::path::Path, more: &[&str]) -> Process {
-        let log = std::env::temp_dir().join(format!("hoist-it-{}-{}.log", std::process::id(), self.home.name()));
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
-        Process::spawn(env!("CARGO_BIN_EXE_hoist"), |command| {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a log");
+        // Another binary, for the suites that must find what is wrong with it.
+        let binary = std::env::var("HOIST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_hoist").to_owned());
+        Process::spawn(&binary, |command| {
             command
                 .args(["controller", "--context", "hoist", "--listen", "127.0.0.1:0", "--namespace", self.home.name()])
                 .arg("--kubeconfig")
@@ -156,6 +158,11 @@ impl Stage {
                 .stdout(Stdio::null())
                 .stderr(log);
         })
+    }
+
+    /// Where the controllers of this stage log.
+    pub fn log_path(&self) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("hoist-it-{}-{}.log", std::process::id(), self.home.name()))
     }
 
     /// Kills the controller with SIGKILL.
@@ -324,7 +331,7 @@ impl Place {
     }
 }
 
-async fn place(home: &Namespace, name: &str, source: FlagSource, replicas: u32) -> Place {
+async fn place(home: &Namespace, name: &str, source: FlagSource, replicas: u32, prometheus: &str) -> Place {
     let namespace = Namespace::for_environment(name, name).await;
     let app = App::new(&namespace).source(source).replicas(replicas);
     app.apply().await.rolled_out().await;
@@ -334,7 +341,7 @@ async fn place(home: &Namespace, name: &str, source: FlagSource, replicas: u32) 
         "metadata": { "name": name, "namespace": namespace.name() },
         "spec": {
             "flags": [{ "name": FLAG, "targets": [Place::target(source)] }],
-            "prometheus": { "address": cluster.prometheus_url(), "scrapeInterval": "1s" },
+            "prometheus": { "address": prometheus, "scrapeInterval": "1s" },
             "allowedSchedules": { "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": home.name() } } },
         },
     });
