@@ -185,8 +185,12 @@ async fn references(args: &Args, names: &[&str]) -> Result<BTreeMap<String, Refe
     missing.sort_unstable();
     missing.dedup();
     let undisturbed = missing.iter().flat_map(|name| vec![Plan::undisturbed(name, args.seed); UNDISTURBED]);
+    let begun = Instant::now();
     let runs = undisturbed.map(async |plan| play(&plan).await);
     let runs: Vec<play::Played> = futures::stream::iter(runs).buffered(args.at_once.max(1)).collect().await;
+    if !runs.is_empty() {
+        eprintln!("kfault: {} undisturbed runs took {} s", runs.len(), begun.elapsed().as_secs());
+    }
     for (name, runs) in missing.iter().zip(runs.chunks(UNDISTURBED)) {
         let reference = Reference::of(runs)?;
         let lawless: Vec<String> = runs.iter().flat_map(|run| judge::violations(run, &reference)).collect();

@@ -210,7 +210,8 @@ impl Scene {
     pub async fn run_of(&self, schedule: &str, environment: &str) -> Told<MigrationRun> {
         let runs = self.all::<MigrationRun>().await?.into_iter();
         let own = runs.filter(|r| r.spec.schedule.name == schedule && r.spec.environment.name == environment);
-        own.max_by_key(|r| r.spec.epoch).ok_or_else(|| "no run".to_owned())
+        // A schedule that was made anew begins with the first epoch again.
+        own.max_by_key(|r| (r.metadata.creation_timestamp.clone(), r.spec.epoch)).ok_or_else(|| "no run".to_owned())
     }
 
     /// Waits until the latest run of an environment is in a state.

@@ -60,8 +60,9 @@ async fn happy(s: &Scene) -> Told {
     s.is("repo", "Completed", "Completed").await
 }
 
+/// The first environment goes back, and the second's turn never comes.
 async fn breach(s: &Scene) -> Told {
-    s.errors("eu", "0.5").await;
+    s.errors("staging", "0.5").await;
     s.create("repo", &quick("6s")).await?;
     s.start().await;
     s.is("repo", "Stalled", "RolledBack").await

@@ -27,7 +27,7 @@ pub struct Call {
 }
 
 /// Headers that are about one connection, or that would keep an answer from being read on its way.
-const NOT_FORWARDED: [&str; 4] = ["host", "content-length", "connection", "accept-encoding"];
+const NOT_FORWARDED: [&str; 5] = ["host", "content-length", "connection", "transfer-encoding", "accept-encoding"];
 
 impl Call {
     pub async fn read(actor: Actor, request: axum::http::Request<hyper::body::Incoming>) -> Result<Call, Gone> {

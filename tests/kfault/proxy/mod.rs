@@ -29,6 +29,7 @@ use crate::fixture::Cluster;
 use crate::plan::{Deed, Moment, Plan, length};
 pub use shared::Due;
 use shared::Shared;
+#[allow(unused_imports, reason = "the bench does not count raises")]
 pub use trace::{Law, Record, raises};
 
 /// Which daemon: the first is 0.
