@@ -62,24 +62,26 @@ pub fn plans(references: &[Reference], seed: u64) -> Vec<Plan> {
     all
 }
 
-/// Killed at every write of the two main stories, at each of the three points; of the others at every fourth.
+/// Killed at every write of the two main stories, at each of the three points; of the others at every eighth, in turn.
 fn killed(reference: &Reference, faults: &mut Vec<Fault>) {
     let writes = reference.writes.len();
     let main = ["happy", "breach"].contains(&reference.workload.as_str());
     for n in 1..=writes {
-        let points = POINTS.iter().enumerate().filter(|(i, _)| main || n % 12 == i * 4);
+        let points = POINTS.iter().enumerate().filter(|(i, _)| main || n % 24 == i * 8);
         faults.extend(points.map(|(_, point)| Fault::new(Class::Write, n, Deed::Kill(*point))));
     }
 }
 
-/// Every deed at one write of every workload, and at each write of a target in the two main stories.
+/// Five of the deeds at one write of every workload, each in turn, and all of them at each write of a target in the two main stories.
 fn refused(reference: &Reference, number: usize, faults: &mut Vec<Fault>) {
     let writes = reference.writes.len();
     for (i, deed) in write_deeds().into_iter().enumerate() {
         let n = 1 + (i * writes / 9 + number * 5) % writes;
-        faults.push(Fault::new(Class::Write, n, deed.clone()));
+        if (i + number) % 9 < 5 {
+            faults.push(Fault::new(Class::Write, n, deed.clone()));
+        }
         // Again and again, at what is written most.
-        if i % 3 == number % 3 && deed != Deed::Stall(seconds(8)) {
+        if i == number % 8 {
             faults.push(Fault::of(Class::Write, 2 + i, "migrationruns/status", deed).times(3));
         }
     }
@@ -101,8 +103,11 @@ fn unread(reference: &Reference, number: usize, faults: &mut Vec<Fault>) {
     for (i, deed) in deeds.into_iter().enumerate() {
         let kind = kinds[(number + i * 2) % kinds.len()];
         let all = reference.reads.iter().filter(|r| *r == kind).count();
-        faults.push(Fault::of(Class::Read, 1 + (all * (i + 1) / 4).min(all - 1), kind, deed.clone()));
-        faults.push(Fault::new(Class::Read, 1 + reference.reads.len() * (i + 1) / 4, deed).times(3));
+        if (i + number).is_multiple_of(3) {
+            faults.push(Fault::new(Class::Read, 1 + reference.reads.len() * (i + 1) / 4, deed).times(3));
+        } else {
+            faults.push(Fault::of(Class::Read, 1 + (all * (i + 1) / 4).min(all - 1), kind, deed));
+        }
     }
 }
 
@@ -123,7 +128,7 @@ fn misled(reference: &Reference, number: usize, faults: &mut Vec<Fault>) {
         let Some(&events) = reference.events.get(*kind) else { continue };
         for (i, (deed, _)) in deeds.iter().enumerate().filter(|(_, (_, possible))| *possible) {
             // A few of each, spread over the workloads.
-            if (i + k + number) % 3 == 0 && events > 0 {
+            if (i + k + number) % 4 == 0 && events > 0 {
                 faults.push(Fault::of(Class::Event, 1 + (i * events / deeds.len()), kind, deed.clone()));
             }
         }
@@ -133,8 +138,8 @@ fn misled(reference: &Reference, number: usize, faults: &mut Vec<Fault>) {
 /// Journeys from a write to the state as of some writes before, with and without a restart.
 fn travelled(reference: &Reference, number: usize, faults: &mut Vec<Fault>) {
     let writes = reference.writes.len();
-    for (i, back) in [2, 5, 9].into_iter().enumerate() {
-        let n = (writes * (i + 2) / 5).max(back + 1).min(writes);
+    for (i, back) in [2, 9].into_iter().enumerate() {
+        let n = (writes * (i + 1) / 3 + number).max(back + 1).min(writes);
         let restart = (i + number).is_multiple_of(2);
         faults.push(Fault::new(Class::Write, n, Deed::TimeTravel { back, lasts: seconds(5), restart }));
     }
@@ -159,10 +164,12 @@ fn blinded(reference: &Reference, faults: &mut Vec<Fault>) {
         Deed::Truncated,
     ];
     for (i, deed) in deeds.into_iter().enumerate() {
-        let early = Fault { times: 6, ..Fault::new(Class::Query, 1, deed.clone()) };
-        let at = reference.queries * (i + 2) / 10;
-        let later = Fault { times: 9, ..Fault::new(Class::Query, at.max(8), deed) };
-        faults.extend([early, later]);
+        let early = Fault::new(Class::Query, 1, deed.clone()).times(6);
+        let later = Fault::new(Class::Query, (reference.queries * (i + 2) / 10).max(8), deed).times(9);
+        faults.push(if i % 2 == 0 { early } else { later.clone() });
+        if reference.workload == "breach" {
+            faults.push(later);
+        }
     }
 }
 

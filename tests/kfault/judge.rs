@@ -113,11 +113,12 @@ fn object(record: &Record, roles: &BTreeMap<String, String>) -> String {
 /// Everything that is wrong with what was played.
 pub fn violations(played: &Played, reference: &Reference) -> Vec<String> {
     let mut wrong = played.failed.clone();
-    if wrong.is_empty() {
+    let unlawful = unlawful(&played.trace);
+    if wrong.is_empty() && unlawful.is_empty() {
         wrong.extend(differences(&played.end, &reference.end));
     }
-    wrong.extend(lawless(&played.trace));
-    wrong.extend(ways(played));
+    wrong.extend(unlawful);
+    wrong.extend(slow_retreats(played));
     wrong.extend(too_much(played, reference));
     wrong.extend(bugs(played));
     wrong
@@ -160,17 +161,23 @@ fn lawless(trace: &[Record]) -> Vec<String> {
     broken.chain(twice.map(|((place, run), count)| format!("{place} was raised {count} times by {run}"))).collect()
 }
 
+/// What is wrong with a trace by itself, whole or not.
+pub fn unlawful(trace: &[Record]) -> Vec<String> {
+    let mut wrong = lawless(trace);
+    wrong.extend(ways(trace));
+    wrong.extend(led_by_nobody(trace));
+    wrong
+}
+
 /// How things must be done, whatever comes of them.
-fn ways(played: &Played) -> Vec<String> {
+fn ways(trace: &[Record]) -> Vec<String> {
     let mut wrong = Vec::new();
-    let trace = &played.trace;
     for record in trace.iter().filter(|r| r.is_taken_write() && r.law.is_none()) {
         let value = record.manager.starts_with("hoist/") && !record.manager.starts_with("hoist/restart/");
         if value && ["configmaps", "deployments"].contains(&record.resource.as_str()) {
             wrong.push(format!("a target was written without a stamp: {}", record.told()));
         }
     }
-    wrong.extend(led_by_nobody(trace));
     for record in trace.iter().filter(|r| r.tells == Some(RunState::RollingBack)) {
         let run = format!("{}/{}", record.namespace, record.name);
         let lowered = trace.iter().any(|r| {
@@ -181,7 +188,6 @@ fn ways(played: &Played) -> Vec<String> {
             wrong.push(format!("a rollback was told before anything was lowered: {}", record.told()));
         }
     }
-    wrong.extend(slow_retreats(played));
     wrong
 }
 

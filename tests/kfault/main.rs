@@ -29,7 +29,7 @@ mod workload;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use futures::StreamExt;
@@ -40,7 +40,7 @@ use play::play;
 use report::Report;
 
 /// How many plans the choice has: about three minutes with eight at once.
-const CHOICE: usize = 36;
+const CHOICE: usize = 32;
 
 /// How often a workload runs undisturbed: what differs between the runs is no fault's doing.
 const UNDISTURBED: usize = 2;
@@ -66,6 +66,9 @@ struct Args {
     /// How many plans are played at once: they mostly wait.
     #[arg(long, default_value_t = 8)]
     at_once: usize,
+    /// How many seconds a workload may take, besides what its faults last.
+    #[arg(long, default_value_t = 120)]
+    patience: u64,
     /// How results are printed: text or json.
     #[arg(long, short, default_value = "text")]
     output: String,
@@ -141,13 +144,14 @@ async fn faults(args: &Args) -> Result<bool, String> {
         println!("{} plans", plans.len());
         return Ok(true);
     }
+    let patience = Duration::from_secs(args.patience);
     let mut report = Report::new(args.output == "json", plans.len());
     let (apart, shared): (Vec<&Plan>, Vec<&Plan>) =
         plans.iter().partition(|plan| plan.takes_the_cluster() && !apart::is_apart());
-    let played = shared.iter().map(async |plan| (play(plan).await, &references[plan.workload.as_str()]));
+    let played = shared.iter().map(async |plan| (play(plan, patience).await, &references[plan.workload.as_str()]));
     let mut played = futures::stream::iter(played).buffer_unordered(args.at_once.max(1));
     while let Some((played, reference)) = played.next().await {
-        report.note(&played, judge::violations(&played, reference));
+        report.note(&played, &judge::violations(&played, reference));
     }
     let played = apart.iter().map(async |plan| (*plan, apart::play(plan, &references[plan.workload.as_str()]).await));
     let mut played = futures::stream::iter(played).buffer_unordered(apart::AT_ONCE);
@@ -185,8 +189,8 @@ async fn references(args: &Args, names: &[&str]) -> Result<BTreeMap<String, Refe
     missing.sort_unstable();
     missing.dedup();
     let undisturbed = missing.iter().flat_map(|name| vec![Plan::undisturbed(name, args.seed); UNDISTURBED]);
-    let begun = Instant::now();
-    let runs = undisturbed.map(async |plan| play(&plan).await);
+    let (begun, patience) = (Instant::now(), Duration::from_secs(args.patience));
+    let runs = undisturbed.map(async |plan| play(&plan, patience).await);
     let runs: Vec<play::Played> = futures::stream::iter(runs).buffered(args.at_once.max(1)).collect().await;
     if !runs.is_empty() {
         eprintln!("kfault: {} undisturbed runs took {} s", runs.len(), begun.elapsed().as_secs());

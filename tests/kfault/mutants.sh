@@ -11,10 +11,13 @@ exec </dev/null
 ROOT=$PWD
 CARGO=${CARGO:-cargo}
 HERE=tests/kfault
+# Seconds; a daemon that is fit for it is through in half of that.
+PATIENCE=75
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/hoist-mutants.XXXXXX")
 STATE=''
 
 leave() {
+  if [[ -n ${BUILDER:-} ]]; then kill "$BUILDER" 2>/dev/null || true; fi
   if [[ -n $STATE ]]; then "$ROOT/tests/env/env.sh" down --state "$STATE" || true; fi
   rm -rf -- "$WORK"
 }
@@ -51,7 +54,7 @@ build() { # PATCH NAME
 play() { # PLAN...; the log on standard output, the suite's exit code
   local plan args=()
   for plan in "$@"; do args+=(--plan "$HERE/plans/$plan.yaml"); done
-  "$SUITE" --reference "$WORK/reference.json" "${args[@]}" 2>&1
+  "$SUITE" --reference "$WORK/reference.json" --patience "$PATIENCE" "${args[@]}" 2>&1
 }
 
 patches=()
@@ -74,11 +77,19 @@ if ! play "${all[@]}" >"$WORK/sound.log"; then
 fi
 tail -n 1 "$WORK/sound.log"
 
-survived=0
-printf '\n%-28s %-13s %-28s %8s\n' mutant class 'caught by' seconds
+# Builds ahead of the plays, which mostly wait.
 for patch in "${patches[@]}"; do
   name=$(basename "$patch" .patch)
-  if ! build "$patch" "$name"; then
+  if build "$patch" "$name"; then touch "$WORK/$name.built"; else touch "$WORK/$name.failed"; fi
+done &
+BUILDER=$!
+
+survived=0
+printf '\n%-28s %-13s %8s  %s\n' mutant class seconds 'caught by'
+for patch in "${patches[@]}"; do
+  name=$(basename "$patch" .patch)
+  until [[ -e $WORK/$name.built || -e $WORK/$name.failed ]]; do sleep 0.5; done
+  if [[ -e $WORK/$name.failed ]]; then
     printf '%-28s does not apply or build any more\n' "$name"
     survived=1
     continue
@@ -91,8 +102,8 @@ for patch in "${patches[@]}"; do
     caught=SURVIVED survived=1
     tail -n 5 "$WORK/$name.log" >&2
   fi
-  printf '%-28s %-13s %-28s %8d\n' "$name" "$(said class "$patch")" "$caught" $((SECONDS - begun))
+  printf '%-28s %-13s %8d  %s\n' "$name" "$(said class "$patch")" $((SECONDS - begun)) "$caught"
   if [[ -n ${HOIST_MUTANTS_LOGS:-} ]]; then mkdir -p "$HOIST_MUTANTS_LOGS" && cp "$WORK/$name.log" "$HOIST_MUTANTS_LOGS/"; fi
-  rm -f "$WORK/hoist-$name"
+  rm -f -- "$WORK/hoist-$name"
 done
 exit "$survived"

@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
 use crate::fixture::FLAG;
+use crate::judge;
 use crate::plan::{Deed, Moment, Plan, length};
 use crate::proxy::{Proxy, Record};
 use crate::scene::{Scene, Told};
@@ -52,8 +53,8 @@ pub struct Played {
     pub took: Duration,
 }
 
-/// Plays a plan. Whatever goes wrong is in what it gives.
-pub async fn play(plan: &Plan) -> Played {
+/// Plays a plan, for at most so long and what its faults last. Whatever goes wrong is in what it gives.
+pub async fn play(plan: &Plan, patience: Duration) -> Played {
     let begun = Instant::now();
     let mut played = Played {
         plan: plan.clone(),
@@ -71,7 +72,7 @@ pub async fn play(plan: &Plan) -> Played {
         return played;
     };
     // Whoever panics has said where; the other plans go on.
-    let whole = AssertUnwindSafe(staged(workload, &mut played)).catch_unwind().await;
+    let whole = AssertUnwindSafe(staged(workload, patience, &mut played)).catch_unwind().await;
     if whole.is_err() {
         played.failed.push("the suite panicked; its message is above".to_owned());
     }
@@ -79,12 +80,12 @@ pub async fn play(plan: &Plan) -> Played {
     played
 }
 
-async fn staged(workload: Workload, played: &mut Played) {
+async fn staged(workload: Workload, patience: Duration, played: &mut Played) {
     let plan = played.plan.clone();
     let mut proxy = Proxy::start(&plan, workload.daemons).await;
     let stage = Stage::small(workload.environments, &proxy.prometheus_url()).await;
     proxy.begin(&plan);
-    let patience = workload.patience + lasting(&plan);
+    let patience = patience + lasting(&plan);
     let scene = Scene::new(stage, proxy, plan.seed, workload.daemons, patience).await;
     played.log = scene.stage.log_path();
     played.roles = scene.stage.places.iter().map(|p| (p.namespace.name().to_owned(), p.name.clone())).collect();
@@ -93,6 +94,7 @@ async fn staged(workload: Workload, played: &mut Played) {
         told = story(workload, &scene, played) => told,
         () = scene.watch_over() => Ok(()),
         () = scene.suffer() => Ok(()),
+        () = outlawed(&scene) => Ok(()),
     };
     played.failed.extend(told.err());
     scene.stop();
@@ -100,6 +102,13 @@ async fn staged(workload: Workload, played: &mut Played) {
     played.done = scene.proxy.done();
     played.notes = scene.notes();
     scene.stage.strike().await;
+}
+
+/// Waits until a law is broken: nothing that comes after that is worth the wait. The judge finds it again.
+async fn outlawed(scene: &Scene) {
+    while judge::unlawful(&scene.proxy.records()).is_empty() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// How long the plan's own faults last at most.

@@ -36,7 +36,7 @@ impl Report {
     }
 
     /// Takes in what came of a plan.
-    pub fn note(&mut self, played: &Played, wrong: Vec<String>) {
+    pub fn note(&mut self, played: &Played, wrong: &[String]) {
         let untouched = played.done.is_empty() && !played.plan.faults.is_empty();
         self.untouched += usize::from(untouched);
         let (name, seconds) = (played.plan.to_string(), played.took.as_secs_f64());
@@ -58,7 +58,7 @@ impl Report {
             // Nobody will read it.
             drop(std::fs::remove_file(&played.log));
         } else if !self.json {
-            tell(played, &wrong);
+            tell(played, wrong);
         }
     }
 

@@ -18,12 +18,8 @@ pub struct Workload {
     pub name: &'static str,
     pub environments: &'static [&'static str],
     pub daemons: usize,
-    /// How long it may take where nothing lasts.
-    pub patience: Duration,
     pub story: for<'a> fn(&'a Scene) -> Story<'a>,
 }
-
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// All workloads, by name.
 pub const ALL: [Workload; 12] = [
@@ -46,7 +42,7 @@ const fn workload(
     environments: &'static [&'static str],
     story: for<'a> fn(&'a Scene) -> Story<'a>,
 ) -> Workload {
-    Workload { name, environments, daemons: 1, patience: PATIENCE, story }
+    Workload { name, environments, daemons: 1, story }
 }
 
 /// The workload of this name.

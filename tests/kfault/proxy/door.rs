@@ -19,6 +19,7 @@ const LEFT: Duration = Duration::from_millis(5);
 pub async fn api(shared: Arc<Shared>, actor: Actor, request: Request<Incoming>) -> Answered {
     let call = Call::read(actor, request).await?;
     if shared.swallowed().await {
+        shared.record(Record::of(&call, 0, &[]));
         return Err(Gone);
     }
     if call.verb == "watch" {
@@ -39,6 +40,8 @@ pub async fn api(shared: Arc<Shared>, actor: Actor, request: Request<Incoming>) 
 /// Does to a request what the plan says.
 async fn disturbed(shared: &Arc<Shared>, call: &Call, deed: Deed) -> Answered {
     let _kept = shared.keep();
+    // That it was sent; what the API server says to it, where it is asked, comes in a record of its own.
+    shared.record(Record::of(call, 0, &[]));
     match deed {
         Deed::Kill(Point::Before) => {
             shared.kill(call.actor);

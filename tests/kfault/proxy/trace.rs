@@ -27,7 +27,7 @@ pub struct Record {
     pub version_out: Option<u64>,
     /// Tells equal bodies apart from others.
     pub body_hash: u64,
-    /// What the API server said, whatever the daemon was told.
+    /// What the API server said, whatever the daemon was told; 0 where it was sent and is disturbed on its way.
     pub status: u16,
     /// The field manager of a write.
     pub manager: String,
