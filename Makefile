@@ -3,7 +3,7 @@
 CARGO ?= cargo
 CACHE := $(or $(HOIST_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hoist)
 
-.PHONY: demo test bench check crds clean-env
+.PHONY: demo test faults mutants bench check crds clean-env
 
 # The main job on real parts: two runs of schedules/demo/schedule.yaml, about four minutes, nothing left behind.
 demo:
@@ -16,6 +16,18 @@ demo:
 test:
 	tests/env/env.sh prepare
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} $(CARGO) test --locked
+
+# Every fault plan against the real daemon, some twenty minutes; `make test` plays a choice of them.
+# docs/verification.md says how plans are made, read and replayed.
+faults:
+	tests/env/env.sh prepare
+	$(CARGO) build --locked --example conduit
+	$(CARGO) test --locked --test kfault -- --all
+
+# Takes one safety line after the other out of the daemon, and expects a fault plan to notice.
+mutants:
+	tests/env/env.sh prepare
+	tests/kfault/mutants.sh
 
 # How fast a breach becomes a rollback; docs/benchmarks.md says how to read it.
 bench:

@@ -13,7 +13,9 @@
 
 #[path = "../tests/it/fixture/mod.rs"]
 mod fixture;
-#[path = "../tests/it/proxy.rs"]
+#[path = "../tests/kfault/plan.rs"]
+mod plan;
+#[path = "../tests/kfault/proxy/mod.rs"]
 mod proxy;
 #[path = "../tests/it/stage.rs"]
 mod stage;
@@ -26,7 +28,7 @@ use hoist::engine::StampKind;
 use hoist::engine::laws::Trace;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
-use proxy::{Kill, Proxy};
+use proxy::Proxy;
 use serde_json::json;
 use stage::{Plan, Stage};
 
@@ -43,11 +45,11 @@ async fn main() {
     prometheus.answer(Answer::value(0.0));
     // The newest sample is never too old.
     prometheus.answer_query("timestamp(", Answer::value(4e9));
-    let proxy = Proxy::start(Kill::Never).await;
+    let proxy = Proxy::start(&plan::Plan::undisturbed("reaction", 1), 1).await;
     let mut stage = Stage::with_config_maps(&["eu"]).await;
     point_at(&stage, &prometheus).await;
-    stage.start_controller_with(&proxy.kubeconfig());
-    stage.apply(&plan()).await.expect("applied");
+    stage.start_controller_with(&proxy.kubeconfig(0));
+    stage.apply(&schedule()).await.expect("applied");
     let (mut reactions, mut bare) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         stage.reaches("eu", RunState::Soaking).await;
@@ -62,7 +64,7 @@ async fn main() {
     report(&mut reactions, &mut bare);
 }
 
-fn plan() -> Plan {
+fn schedule() -> Plan {
     let check = json!({
         "name": "errors", "interval": "1s", "settle": "0s",
         "threshold": { "query": "errors_now", "max": "0.5", "datapoints": { "breaching": 1, "of": 1 } },
@@ -97,13 +99,13 @@ async fn react(stage: &Stage, proxy: &Proxy, prometheus: &FakePrometheus) -> Dur
 }
 
 fn lowerings(proxy: &Proxy) -> Vec<Instant> {
-    let closed = |w: &proxy::Write| matches!(&w.trace, Some(Trace::Written(t)) if t.kind == StampKind::Closed);
-    proxy.taken().iter().filter(|w| closed(w)).map(|w| w.at).collect()
+    let closed = |law: &proxy::Law| matches!(&law.trace, Trace::Written(write) if write.kind == StampKind::Closed);
+    proxy.records().iter().filter(|r| r.law.as_ref().is_some_and(closed)).map(|r| r.at).collect()
 }
 
 /// The same write, bare: an apply of the same key and annotation on the same object, through the same proxy.
 async fn bare_patches(stage: &Stage, proxy: &Proxy) -> Vec<Duration> {
-    let file = kube::config::Kubeconfig::read_from(proxy.kubeconfig()).expect("a kubeconfig");
+    let file = kube::config::Kubeconfig::read_from(proxy.kubeconfig(0)).expect("a kubeconfig");
     let config = kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await;
     let client = kube::Client::try_from(config.expect("a config")).expect("a client");
     let api: Api<ConfigMap> = stage.place("eu").namespace.api(client);

@@ -108,9 +108,10 @@ impl Stage {
         Stage::build(names, FlagSource::ConfigMapKey, 2).await
     }
 
-    /// The same with one pod each, where hundreds of stages are built.
-    pub async fn small(names: &[&str]) -> Stage {
-        Stage::build(names, FlagSource::ConfigMapKey, 1).await
+    /// The same with one pod each, where hundreds of stages are built, and with Prometheus at this address.
+    pub async fn small(names: &[&str], prometheus: &str) -> Stage {
+        let all: Vec<_> = names.iter().map(|n| (*n, WorkloadKind::Deployment, FlagSource::ConfigMapKey)).collect();
+        Stage::watched(&all, 1, prometheus).await
     }
 
     /// The same; the pods take all keys of the ConfigMap, so that one may be missing.
@@ -130,10 +131,14 @@ impl Stage {
 
     /// Environments with workloads of these kinds, whose pods come to their flag in these ways.
     pub async fn of_kinds(all: &[(&str, WorkloadKind, FlagSource)], replicas: u32) -> Stage {
+        Stage::watched(all, replicas, Cluster::shared().prometheus_url()).await
+    }
+
+    async fn watched(all: &[(&str, WorkloadKind, FlagSource)], replicas: u32, prometheus: &str) -> Stage {
         definitions().await;
         Conduit::shared();
         let home = Namespace::fresh("home").await;
-        let places = all.iter().map(|(name, kind, source)| place(&home, name, *kind, *source, replicas));
+        let places = all.iter().map(|(name, kind, source)| place(&home, name, *kind, *source, replicas, prometheus));
         let places = futures::future::join_all(places).await;
         Stage { admin: Cluster::shared().admin().await, home, places, controller: None }
     }
@@ -151,9 +156,10 @@ impl Stage {
 
     /// Another controller for this stage.
     pub fn spawn_controller(&self, kubeconfig: &std::path::Path, more: &[&str]) -> Process {
-        let log = std::env::temp_dir().join(format!("hoist-it-{}-{}.log", std::process::id(), self.home.name()));
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
-        Process::spawn(env!("CARGO_BIN_EXE_hoist"), |command| {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a log");
+        // Another binary, for the suites that must find what is wrong with it.
+        let binary = std::env::var("HOIST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_hoist").to_owned());
+        Process::spawn(&binary, |command| {
             command
                 .args(["controller", "--context", "hoist", "--listen", "127.0.0.1:0", "--namespace", self.home.name()])
                 .arg("--kubeconfig")
@@ -163,6 +169,11 @@ impl Stage {
                 .stdout(Stdio::null())
                 .stderr(log);
         })
+    }
+
+    /// Where the controllers of this stage log.
+    pub fn log_path(&self) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("hoist-it-{}-{}.log", std::process::id(), self.home.name()))
     }
 
     /// Kills the controller with SIGKILL.
@@ -329,7 +340,14 @@ fn target(kind: WorkloadKind, source: FlagSource) -> Value {
     }
 }
 
-async fn place(home: &Namespace, name: &str, kind: WorkloadKind, source: FlagSource, replicas: u32) -> Place {
+async fn place(
+    home: &Namespace,
+    name: &str,
+    kind: WorkloadKind,
+    source: FlagSource,
+    replicas: u32,
+    prometheus: &str,
+) -> Place {
     let namespace = Namespace::for_environment(name, name).await;
     let app = App::new(&namespace).of_kind(kind).source(source).replicas(replicas);
     app.apply().await.rolled_out().await;
@@ -339,7 +357,7 @@ async fn place(home: &Namespace, name: &str, kind: WorkloadKind, source: FlagSou
         "metadata": { "name": name, "namespace": namespace.name() },
         "spec": {
             "flags": [{ "name": FLAG, "targets": [target(kind, source)] }],
-            "prometheus": { "address": cluster.prometheus_url(), "scrapeInterval": "1s" },
+            "prometheus": { "address": prometheus, "scrapeInterval": "1s" },
             "allowedSchedules": { "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": home.name() } } },
         },
     });

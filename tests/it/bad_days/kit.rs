@@ -48,8 +48,7 @@ impl Stage {
 
     /// What the controllers of this stage have logged.
     pub fn log(&self) -> String {
-        let name = format!("hoist-it-{}-{}.log", std::process::id(), self.home.name());
-        std::fs::read_to_string(std::env::temp_dir().join(name)).unwrap_or_default()
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
     /// What the controller that was started last serves at a path.

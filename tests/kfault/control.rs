@@ -1,0 +1,145 @@
+//! Bad days of the control plane itself: parts that hang, that are killed and come back, and a restored backup. The
+//! environment must be this process's own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::fixture::{Cluster, Process};
+use crate::plan::{Deed, How, Part, length};
+
+/// Until a part that was started again answers.
+const BACK: Duration = Duration::from_secs(60);
+
+/// What was kept and started again; processes end with this value.
+#[derive(Default)]
+pub struct Control {
+    started: Vec<(Part, Process)>,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Part::ApiServer => "kube-apiserver",
+            Part::Etcd => "etcd",
+        }
+    }
+}
+
+fn state() -> PathBuf {
+    PathBuf::from(Cluster::shared().var("STATE"))
+}
+
+fn backup() -> PathBuf {
+    state().join("etcd-backup")
+}
+
+impl Control {
+    /// Does a deed to the control plane, from beginning to end.
+    pub async fn suffer(&mut self, deed: &Deed) {
+        match deed {
+            Deed::Outage { part, how: How::Stop, lasts } => {
+                let pid = self.pid(*part);
+                signal(pid, Signal::SIGSTOP);
+                tokio::time::sleep(length(*lasts)).await;
+                signal(pid, Signal::SIGCONT);
+            }
+            Deed::Outage { part, how: How::Kill, lasts } => {
+                let command = self.kill(*part);
+                tokio::time::sleep(length(*lasts)).await;
+                self.start(*part, &command).await;
+            }
+            Deed::Restore { .. } => self.restore().await,
+            // Not done to the control plane.
+            _ => {}
+        }
+    }
+
+    /// Keeps a copy of what etcd has stored, taken while it stands still.
+    pub fn remember(&self) {
+        let pid = self.pid(Part::Etcd);
+        signal(pid, Signal::SIGSTOP);
+        copy(&state().join("etcd"), &backup());
+        signal(pid, Signal::SIGCONT);
+    }
+
+    /// Puts etcd back to the copy, as whoever restores a backup does: with the API server down.
+    async fn restore(&mut self) {
+        let (server, etcd) = (self.kill(Part::ApiServer), self.kill(Part::Etcd));
+        std::fs::remove_dir_all(state().join("etcd")).expect("etcd's folder goes");
+        copy(&backup(), &state().join("etcd"));
+        self.start(Part::Etcd, &etcd).await;
+        self.start(Part::ApiServer, &server).await;
+    }
+
+    /// Kills a part, and gives the command with which it ran.
+    fn kill(&mut self, part: Part) -> Vec<String> {
+        let pid = self.pid(part);
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).expect("the part runs");
+        let words = command.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+        let words = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        signal(pid, Signal::SIGKILL);
+        self.started.retain(|(started, _)| *started != part);
+        while Path::new(&format!("/proc/{pid}/stat")).exists() && !is_zombie(pid) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        words
+    }
+
+    async fn start(&mut self, part: Part, command: &[String]) {
+        let log = state().join("logs").join(format!("{}-again.log", part.name()));
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
+        let process = Process::spawn(&command[0], |new| {
+            new.args(&command[1..]).stdout(log.try_clone().expect("a log")).stderr(log);
+        });
+        self.started.push((part, process));
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < BACK && !answers(part).await {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn pid(&self, part: Part) -> u32 {
+        if let Some((_, process)) = self.started.iter().find(|(started, _)| *started == part) {
+            return process.pid();
+        }
+        let file = std::fs::read_to_string(state().join("parts").join(part.name())).expect("the part is noted");
+        file.split(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid")
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    // Already gone is as good.
+    let _ = kill(Pid::from_raw(i32::try_from(pid).expect("a pid fits")), signal);
+}
+
+fn is_zombie(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+}
+
+async fn answers(part: Part) -> bool {
+    let cluster = Cluster::shared();
+    let url = match part {
+        Part::ApiServer => format!("{}/readyz", cluster.var("APISERVER_URL")),
+        Part::Etcd => format!("{}/health", cluster.var("ETCD_URL")),
+    };
+    let client =
+        reqwest::Client::builder().tls_danger_accept_invalid_certs(true).timeout(Duration::from_secs(2)).build();
+    let request = client.expect("a client").get(url).bearer_auth(cluster.var("ADMIN_TOKEN"));
+    request.send().await.is_ok_and(|answer| answer.status().is_success())
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What came through, and what it means to the laws.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Instant;
+
+use hoist::api::{MigrationRun, PlaceKind, RunState, TargetPlace, WorkloadKind};
+use hoist::engine::laws::{TargetWrite, Trace};
+use hoist::engine::{Stamp, StampKind};
+use serde_json::Value;
+
+use super::Actor;
+use super::call::Call;
+
+/// A request that came through, or an event.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub seq: usize,
+    pub actor: Actor,
+    pub verb: &'static str,
+    pub resource: String,
+    pub namespace: String,
+    pub name: String,
+    /// The version that a write was bound to.
+    pub version_in: Option<String>,
+    /// The version that came of it: the place of a write in the order in which the API server took them.
+    pub version_out: Option<u64>,
+    /// Tells equal bodies apart from others.
+    pub body_hash: u64,
+    /// What the API server said, whatever the daemon was told; 0 where it was sent and is disturbed on its way.
+    pub status: u16,
+    /// The field manager of a write.
+    pub manager: String,
+    /// When it was sent, and when it was answered.
+    pub came: Instant,
+    pub at: Instant,
+    /// The run whose epoch it was to close, whether or not it was taken.
+    pub lowers: Option<String>,
+    /// The state that a run was to be stored in, whether or not it was.
+    pub tells: Option<RunState>,
+    pub law: Option<Law>,
+}
+
+/// What a write means to the laws, and the schedule that it is of.
+#[derive(Clone, Debug)]
+pub struct Law {
+    pub schedule: String,
+    pub trace: Trace,
+}
+
+impl Record {
+    /// The record of a call that was answered.
+    pub fn of(call: &Call, status: u16, answer: &[u8]) -> Record {
+        let body: Option<Value> = serde_json::from_slice(&call.body).ok();
+        let answer: Option<Value> = call.writes().then(|| serde_json::from_slice(answer).ok()).flatten();
+        let version = |value: &Option<Value>| {
+            let version = value.as_ref()?.pointer("/metadata/resourceVersion")?.as_str()?;
+            Some(version.to_owned())
+        };
+        let mut hasher = DefaultHasher::new();
+        call.body.hash(&mut hasher);
+        let meaning = body.as_ref().filter(|_| call.writes()).and_then(|body| law(call, body));
+        let took = call.writes() && (200..300).contains(&status);
+        Record {
+            seq: 0,
+            actor: call.actor,
+            verb: call.verb,
+            resource: call.resource.clone(),
+            namespace: call.namespace.clone(),
+            name: call.name.clone(),
+            version_in: version(&body),
+            version_out: version(&answer).and_then(|v| v.parse().ok()),
+            body_hash: hasher.finish(),
+            status,
+            manager: call.parameter("fieldManager").unwrap_or_default().replace("%2F", "/"),
+            came: call.came,
+            at: Instant::now(),
+            tells: body.as_ref().and_then(|body| serde_json::from_value(body.pointer("/status/state")?.clone()).ok()),
+            lowers: lowers(meaning.as_ref()),
+            law: meaning.filter(|_| took),
+        }
+    }
+
+    /// An event that a watch told.
+    pub fn event(call: &Call, object: &Value) -> Record {
+        let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Record {
+            verb: "event",
+            namespace: text("/object/metadata/namespace"),
+            name: text("/object/metadata/name"),
+            version_out: text("/object/metadata/resourceVersion").parse().ok(),
+            ..Record::of(call, 200, &[])
+        }
+    }
+
+    /// Whether the API server took it and something may have changed by it.
+    pub fn is_taken_write(&self) -> bool {
+        self.is_write() && (200..300).contains(&self.status)
+    }
+
+    pub fn is_write(&self) -> bool {
+        matches!(self.verb, "create" | "update" | "patch" | "delete")
+    }
+
+    /// As people read it.
+    pub fn told(&self) -> String {
+        let daemon = char::from(b'a' + u8::try_from(self.actor).unwrap_or(25));
+        let version = |v: Option<String>| v.map(|v| format!(" {v}")).unwrap_or_default();
+        let from = version(self.version_in.clone());
+        let to = version(self.version_out.map(|v| v.to_string()));
+        let law = self.law.as_ref().map(|law| format!(" {}", in_words(&law.trace))).unwrap_or_default();
+        let Record { verb, resource, namespace, name, status, .. } = self;
+        format!("{:>4} {daemon} {status} {verb} {resource} {namespace}/{name}{from} ->{to}{law}", self.seq)
+    }
+}
+
+fn lowers(law: Option<&Law>) -> Option<String> {
+    match &law?.trace {
+        Trace::Written(write) if write.kind == StampKind::Closed => Some(write.run.clone()),
+        _ => None,
+    }
+}
+
+fn in_words(trace: &Trace) -> String {
+    match trace {
+        Trace::Stored { epoch, state, decision, .. } => {
+            format!("[epoch {epoch} {state} {}]", decision.as_deref().unwrap_or("-"))
+        }
+        Trace::Written(write) => format!("[{:?} {}]", write.kind, write.decision),
+    }
+}
+
+fn law(call: &Call, body: &Value) -> Option<Law> {
+    if call.resource == "migrationruns/status" {
+        let run: MigrationRun = serde_json::from_value(body.clone()).ok()?;
+        let status = run.status?;
+        let trace = Trace::Stored {
+            run: format!("{}/{}", run.metadata.namespace?, run.metadata.name?),
+            phase: run.spec.phase,
+            environment: run.spec.environment,
+            epoch: run.spec.epoch,
+            opened_at: run.spec.opened_by.map(|o| o.at),
+            state: status.state,
+            decision: status.attempt.map(|a| a.decision),
+        };
+        return Some(Law { schedule: run.spec.schedule.uid, trace });
+    }
+    let annotations = body.pointer("/metadata/annotations")?.as_object()?;
+    let stamped = |(name, text): (&String, &Value)| {
+        Some((name.strip_prefix("stamp.hoist.dev/")?.to_owned(), Stamp::parse(text.as_str()?)?))
+    };
+    let (flag, stamp) = annotations.iter().find_map(stamped)?;
+    let kind = match call.resource.as_str() {
+        "configmaps" => PlaceKind::ConfigMap,
+        "statefulsets" => PlaceKind::WorkloadEnv(WorkloadKind::StatefulSet),
+        "daemonsets" => PlaceKind::WorkloadEnv(WorkloadKind::DaemonSet),
+        _ => PlaceKind::WorkloadEnv(WorkloadKind::Deployment),
+    };
+    let place =
+        TargetPlace { kind, namespace: call.namespace.clone(), name: call.name.clone(), container: None, key: flag };
+    let Stamp { kind, run, schedule, epoch, decision, at, .. } = stamp;
+    Some(Law { schedule, trace: Trace::Written(TargetWrite { place, kind, run, epoch, decision, at }) })
+}
+
+/// How often each run has raised each target.
+pub fn raises(records: &[Record]) -> BTreeMap<(String, String), usize> {
+    let mut count = BTreeMap::new();
+    for record in records {
+        if let Some(Law { trace: Trace::Written(write), .. }) = &record.law
+            && write.kind == StampKind::Raised
+        {
+            *count.entry((write.place.to_string(), write.run.clone())).or_default() += 1;
+        }
+    }
+    count
+}
