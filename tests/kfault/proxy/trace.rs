@@ -127,6 +127,7 @@ fn in_words(trace: &Trace) -> String {
             format!("[epoch {epoch} {state} {}]", decision.as_deref().unwrap_or("-"))
         }
         Trace::Written(write) => format!("[{:?} {}]", write.kind, write.decision),
+        Trace::Restored => "[restored]".to_owned(),
     }
 }
 
