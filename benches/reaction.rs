@@ -11,6 +11,10 @@
 #![allow(clippy::disallowed_methods, reason = "a bench reads the real clock")]
 #![allow(dead_code, reason = "the bench stands on the tests' fixture and uses a part of it")]
 
+#[path = "scale/daemon.rs"]
+mod daemon;
+#[path = "scale/estate.rs"]
+mod estate;
 #[path = "../tests/it/fixture/mod.rs"]
 mod fixture;
 #[path = "../tests/it/proxy.rs"]
@@ -20,6 +24,7 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
+use estate::Estate;
 use fixture::{Answer, FLAG, FakePrometheus, eventually_within};
 use hoist::api::RunState;
 use hoist::engine::StampKind;
@@ -36,9 +41,13 @@ const ROUNDS: usize = 30;
 /// Bare writes for each rollback.
 const BARE: usize = 10;
 
+/// How many other schedules are there in the second half; `HOIST_BENCH_SCHEDULES` changes it, and 0 leaves it out.
+const OTHERS: usize = 1_000;
+
 #[tokio::main]
 async fn main() {
-    let rounds = std::env::var("HOIST_BENCH_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(ROUNDS);
+    let number = |name: &str, target| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(target);
+    let (rounds, others) = (number("HOIST_BENCH_ROUNDS", ROUNDS), number("HOIST_BENCH_SCHEDULES", OTHERS));
     let prometheus = FakePrometheus::start();
     prometheus.answer(Answer::value(0.0));
     // The newest sample is never too old.
@@ -48,18 +57,29 @@ async fn main() {
     point_at(&stage, &prometheus).await;
     stage.start_controller_with(&proxy.kubeconfig());
     stage.apply(&plan()).await.expect("applied");
+    measure("alone", rounds, &stage, &proxy, &prometheus).await;
+    if others > 0 {
+        let estate = Estate::beside(stage.home.name(), 10).await;
+        estate.idle("other", others).await;
+        daemon::at_rest(&proxy, Duration::from_secs(5)).await;
+        measure(&format!("among {others} others"), rounds, &stage, &proxy, &prometheus).await;
+    }
+}
+
+/// Measures some rollbacks of the one schedule, each followed by bare writes, and prints them.
+async fn measure(which: &str, rounds: usize, stage: &Stage, proxy: &Proxy, prometheus: &FakePrometheus) {
     let (mut reactions, mut bare) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         stage.reaches("eu", RunState::Soaking).await;
-        reactions.push(react(&stage, &proxy, &prometheus).await);
-        bare.extend(bare_patches(&stage, &proxy).await);
-        eprint!("\rround {round} of {rounds}");
+        reactions.push(react(stage, proxy, prometheus).await);
+        bare.extend(bare_patches(stage, proxy).await);
+        eprint!("\r{which}: round {round} of {rounds}");
         stage.reaches("eu", RunState::RolledBack).await;
         let retry = stage.hoist(&["retry", &stage.name(), "-r", "the next round"]);
         assert!(retry.status.success(), "{}", String::from_utf8_lossy(&retry.stderr));
     }
     eprintln!();
-    report(&mut reactions, &mut bare);
+    report(which, &mut reactions, &mut bare);
 }
 
 fn plan() -> Plan {
@@ -97,8 +117,7 @@ async fn react(stage: &Stage, proxy: &Proxy, prometheus: &FakePrometheus) -> Dur
 }
 
 fn lowerings(proxy: &Proxy) -> Vec<Instant> {
-    let closed = |w: &proxy::Write| matches!(&w.trace, Some(Trace::Written(t)) if t.kind == StampKind::Closed);
-    proxy.taken().iter().filter(|w| closed(w)).map(|w| w.at).collect()
+    proxy.when(|w| matches!(&w.trace, Some(Trace::Written(t)) if t.kind == StampKind::Closed))
 }
 
 /// The same write, bare: an apply of the same key and annotation on the same object, through the same proxy.
@@ -125,12 +144,12 @@ async fn bare_patches(stage: &Stage, proxy: &Proxy) -> Vec<Duration> {
     took
 }
 
-fn report(reactions: &mut [Duration], bare: &mut [Duration]) {
+fn report(which: &str, reactions: &mut [Duration], bare: &mut [Duration]) {
     let quantile =
         |sorted: &[Duration], q: f64| sorted[((sorted.len() - 1) as f64 * q).round() as usize].as_secs_f64() * 1e3;
     reactions.sort_unstable();
     bare.sort_unstable();
-    println!("{:<44} {:>6} {:>10} {:>10} {:>10}", "", "n", "median ms", "p99 ms", "max ms");
+    println!("{which:<44} {:>6} {:>10} {:>10} {:>10}", "n", "median ms", "p99 ms", "max ms");
     for (what, times) in
         [("breach answered -> flag down, acknowledged", &*reactions), ("bare PATCH of the same object", &*bare)]
     {
