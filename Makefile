@@ -29,11 +29,13 @@ mutants:
 	tests/env/env.sh prepare
 	tests/kfault/mutants.sh
 
-# How fast a breach becomes a rollback; docs/benchmarks.md says how to read it.
+# How fast a breach becomes a rollback, and what thousands of schedules cost; docs/benchmarks.md says how to read it.
+# SCENARIOS chooses some of the latter, OUTPUT=json prints them for machines.
 bench:
 	tests/env/env.sh prepare
 	$(CARGO) build --locked --release --example conduit
 	$(CARGO) bench --locked --bench reaction
+	$(CARGO) bench --locked --bench scale -- $(SCENARIOS) $(if $(OUTPUT),-o $(OUTPUT))
 
 # Formatting and lints, and that the heart builds without the shell.
 check:

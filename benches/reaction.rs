@@ -11,17 +11,19 @@
 #![allow(clippy::disallowed_methods, reason = "a bench reads the real clock")]
 #![allow(dead_code, reason = "the bench stands on the tests' fixture and uses a part of it")]
 
+#[path = "scale/daemon.rs"]
+mod daemon;
+#[path = "scale/estate.rs"]
+mod estate;
 #[path = "../tests/it/fixture/mod.rs"]
 mod fixture;
-#[path = "../tests/kfault/plan.rs"]
-mod plan;
-#[path = "../tests/kfault/proxy/mod.rs"]
 mod proxy;
 #[path = "../tests/it/stage.rs"]
 mod stage;
 
 use std::time::{Duration, Instant};
 
+use estate::Estate;
 use fixture::{Answer, FLAG, FakePrometheus, eventually_within};
 use hoist::api::RunState;
 use hoist::engine::StampKind;
@@ -38,33 +40,48 @@ const ROUNDS: usize = 30;
 /// Bare writes for each rollback.
 const BARE: usize = 10;
 
+/// How many other schedules are there in the second half; `HOIST_BENCH_SCHEDULES` changes it, and 0 leaves it out.
+const OTHERS: usize = 1_000;
+
 #[tokio::main]
 async fn main() {
-    let rounds = std::env::var("HOIST_BENCH_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(ROUNDS);
+    let number = |name: &str, target| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(target);
+    let (rounds, others) = (number("HOIST_BENCH_ROUNDS", ROUNDS), number("HOIST_BENCH_SCHEDULES", OTHERS));
     let prometheus = FakePrometheus::start();
     prometheus.answer(Answer::value(0.0));
     // The newest sample is never too old.
     prometheus.answer_query("timestamp(", Answer::value(4e9));
-    let proxy = Proxy::start(&plan::Plan::undisturbed("reaction", 1), 1).await;
+    let proxy = Proxy::start().await;
     let mut stage = Stage::with_config_maps(&["eu"]).await;
     point_at(&stage, &prometheus).await;
-    stage.start_controller_with(&proxy.kubeconfig(0));
-    stage.apply(&schedule()).await.expect("applied");
+    stage.start_controller_with(&proxy.kubeconfig());
+    stage.apply(&plan()).await.expect("applied");
+    measure("alone", rounds, &stage, &proxy, &prometheus).await;
+    if others > 0 {
+        let estate = Estate::beside(stage.home.name(), 10).await;
+        estate.idle("other", others).await;
+        daemon::at_rest(&proxy, Duration::from_secs(5)).await;
+        measure(&format!("among {others} others"), rounds, &stage, &proxy, &prometheus).await;
+    }
+}
+
+/// Measures some rollbacks of the one schedule, each followed by bare writes, and prints them.
+async fn measure(which: &str, rounds: usize, stage: &Stage, proxy: &Proxy, prometheus: &FakePrometheus) {
     let (mut reactions, mut bare) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         stage.reaches("eu", RunState::Soaking).await;
-        reactions.push(react(&stage, &proxy, &prometheus).await);
-        bare.extend(bare_patches(&stage, &proxy).await);
-        eprint!("\rround {round} of {rounds}");
+        reactions.push(react(stage, proxy, prometheus).await);
+        bare.extend(bare_patches(stage, proxy).await);
+        eprint!("\r{which}: round {round} of {rounds}");
         stage.reaches("eu", RunState::RolledBack).await;
         let retry = stage.hoist(&["retry", &stage.name(), "-r", "the next round"]);
         assert!(retry.status.success(), "{}", String::from_utf8_lossy(&retry.stderr));
     }
     eprintln!();
-    report(&mut reactions, &mut bare);
+    report(which, &mut reactions, &mut bare);
 }
 
-fn schedule() -> Plan {
+fn plan() -> Plan {
     let check = json!({
         "name": "errors", "interval": "1s", "settle": "0s",
         "threshold": { "query": "errors_now", "max": "0.5", "datapoints": { "breaching": 1, "of": 1 } },
@@ -99,13 +116,12 @@ async fn react(stage: &Stage, proxy: &Proxy, prometheus: &FakePrometheus) -> Dur
 }
 
 fn lowerings(proxy: &Proxy) -> Vec<Instant> {
-    let closed = |law: &proxy::Law| matches!(&law.trace, Trace::Written(write) if write.kind == StampKind::Closed);
-    proxy.records().iter().filter(|r| r.law.as_ref().is_some_and(closed)).map(|r| r.at).collect()
+    proxy.when(|w| matches!(&w.trace, Some(Trace::Written(t)) if t.kind == StampKind::Closed))
 }
 
 /// The same write, bare: an apply of the same key and annotation on the same object, through the same proxy.
 async fn bare_patches(stage: &Stage, proxy: &Proxy) -> Vec<Duration> {
-    let file = kube::config::Kubeconfig::read_from(proxy.kubeconfig(0)).expect("a kubeconfig");
+    let file = kube::config::Kubeconfig::read_from(proxy.kubeconfig()).expect("a kubeconfig");
     let config = kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await;
     let client = kube::Client::try_from(config.expect("a config")).expect("a client");
     let api: Api<ConfigMap> = stage.place("eu").namespace.api(client);
@@ -127,12 +143,12 @@ async fn bare_patches(stage: &Stage, proxy: &Proxy) -> Vec<Duration> {
     took
 }
 
-fn report(reactions: &mut [Duration], bare: &mut [Duration]) {
+fn report(which: &str, reactions: &mut [Duration], bare: &mut [Duration]) {
     let quantile =
         |sorted: &[Duration], q: f64| sorted[((sorted.len() - 1) as f64 * q).round() as usize].as_secs_f64() * 1e3;
     reactions.sort_unstable();
     bare.sort_unstable();
-    println!("{:<44} {:>6} {:>10} {:>10} {:>10}", "", "n", "median ms", "p99 ms", "max ms");
+    println!("{which:<44} {:>6} {:>10} {:>10} {:>10}", "n", "median ms", "p99 ms", "max ms");
     for (what, times) in
         [("breach answered -> flag down, acknowledged", &*reactions), ("bare PATCH of the same object", &*bare)]
     {
