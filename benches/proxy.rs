@@ -13,8 +13,8 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use hoist::api::{MigrationRun, PlaceKind, TargetPlace, WorkloadKind};
+use hoist::engine::Stamp;
 use hoist::engine::laws::{TargetWrite, Trace};
-use hoist::engine::{Stamp, StampKind};
 use serde_json::Value;
 
 use crate::fixture::Cluster;

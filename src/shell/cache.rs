@@ -176,10 +176,9 @@ where
 /// Whether the API server says that it has not come as far as what was seen, which after a restored backup it will not for
 /// a long time.
 fn is_ahead(error: &watcher::Error) -> bool {
-    let status = match error {
-        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
-        watcher::Error::WatchError(status) => status,
-        _ => return false,
+    let (watcher::Error::WatchStartFailed(kube::Error::Api(status)) | watcher::Error::WatchError(status)) = error
+    else {
+        return false;
     };
     let causes = status.details.iter().flat_map(|d| &d.causes);
     causes.into_iter().any(|c| c.reason == "ResourceVersionTooLarge")

@@ -103,6 +103,8 @@ struct Candidate {
     election: Election,
     until: watch::Sender<Option<Instant>>,
     other: Option<Other>,
+    /// The lease as it was renewed last: while nobody else touches it, it need not be read again.
+    renewed: Option<Lease>,
     versions: Arc<Versions>,
 }
 
@@ -115,7 +117,7 @@ pub(super) fn stand(
 ) -> (Leadership, impl Future<Output = ()>) {
     let (until, leadership) = watch::channel(None);
     let leases = Api::namespaced(client, &election.namespace);
-    let candidate = Candidate { leases, election, until, other: None, versions };
+    let candidate = Candidate { leases, election, until, other: None, renewed: None, versions };
     (Leadership(leadership), candidate.run(stop))
 }
 
@@ -143,26 +145,33 @@ impl Candidate {
 
     /// Looks once, and takes or renews the lease where that is right.
     async fn once(&mut self, begun: Instant) -> Result<(), Error> {
+        if let Some(lease) = self.renewed.take() {
+            match self.renew(lease, begun).await {
+                Err(error) if matches!(error.code(), Some(404 | 409)) => {}
+                result => return result,
+            }
+        }
         let name = self.election.name.clone();
         let mark = self.versions.mark(KIND);
         let Some(lease) = found(within("read the lease", ASKED, self.leases.get(&name)).await)? else {
             let metadata = ObjectMeta { name: Some(name), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(self.spec(None)) };
-            within("create the lease", ASKED, self.leases.create(&PostParams::default(), &lease)).await?;
-            self.lead(begun);
+            let created = within("create the lease", ASKED, self.leases.create(&PostParams::default(), &lease)).await?;
+            self.lead(begun, created);
             return Ok(());
         };
         self.versions.compare(KIND, mark, lease.metadata.resource_version.as_deref());
-        if !self.may_take(&lease) {
-            return Ok(());
-        }
+        if self.may_take(&lease) { self.renew(lease, begun).await } else { Ok(()) }
+    }
+
+    /// Writes the lease as ours, against the version that was read: of two who take it at once, one succeeds.
+    async fn renew(&mut self, lease: Lease, begun: Instant) -> Result<(), Error> {
         let spec = self.spec(lease.spec.as_ref());
         let lease = Lease { spec: Some(spec), ..lease };
-        // With the version that was read: of two who take it at once, one succeeds.
         let post = PostParams::default();
-        let renewed = within("renew the lease", ASKED, self.leases.replace(&name, &post, &lease)).await?;
-        self.versions.note(KIND, renewed.metadata.resource_version.as_deref());
-        self.lead(begun);
+        let renewed = self.leases.replace(&self.election.name, &post, &lease);
+        let renewed = within("renew the lease", ASKED, renewed).await?;
+        self.lead(begun, renewed);
         Ok(())
     }
 
@@ -203,7 +212,9 @@ impl Candidate {
         }
     }
 
-    fn lead(&mut self, sent: Instant) {
+    fn lead(&mut self, sent: Instant, lease: Lease) {
+        self.versions.note(KIND, lease.metadata.resource_version.as_deref());
+        self.renewed = Some(lease);
         self.other = None;
         if self.until.borrow().is_none() {
             tracing::info!(identity = self.election.identity, "leads");

@@ -1,7 +1,7 @@
 //! Resource versions that go back: a restored backup under a living daemon (law 4).
 //!
-//! Only answers that speak for the API server's present are compared: lists without a version, and the Lease, which is
-//! read every two seconds. What a watch brings is late by nature; it raises the mark and proves nothing else. A daemon that
+//! Only answers that speak for the API server's present are compared: lists without a version, and the Lease, which is read
+//! whenever a renewal meets another version than the last one left. What a watch brings is late by nature; it raises the mark and proves nothing else. A daemon that
 //! starts in the very moment of a restore has nothing to compare with and cannot know.
 
 use std::collections::{BTreeMap, BTreeSet};
