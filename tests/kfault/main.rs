@@ -169,6 +169,8 @@ fn read(file: &std::path::Path) -> Result<Plan, String> {
 fn chosen(args: &Args, references: &BTreeMap<String, Reference>) -> Vec<Plan> {
     let references: Vec<Reference> = references.values().cloned().collect();
     let mut plans = derive::plans(&references, args.seed);
+    // A file of undisturbed runs may know more workloads than are asked for.
+    plans.retain(|plan| args.workload.is_empty() || args.workload.contains(&plan.workload));
     let only = [&args.only, &args.filter].into_iter().flatten();
     for part in only.clone() {
         plans.retain(|plan| plan.to_string().contains(part.as_str()));
