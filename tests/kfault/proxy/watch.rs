@@ -129,6 +129,10 @@ impl Pump {
 
     /// One line of a watch, with its end.
     async fn event(&mut self, event: Bytes) -> Result<(), Over> {
+        if self.call.namespace.is_empty() && !self.shared.counts(&self.call.resource) {
+            // Other stages' affairs, for the most part.
+            return self.say(event).await;
+        }
         let object: Value = serde_json::from_slice(&event).unwrap_or_default();
         if !matches!(object["type"].as_str(), Some("ADDED" | "MODIFIED" | "DELETED")) {
             return self.say(event).await;
