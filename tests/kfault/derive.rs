@@ -128,7 +128,7 @@ fn misled(reference: &Reference, number: usize, faults: &mut Vec<Fault>) {
         let Some(&events) = reference.events.get(*kind) else { continue };
         for (i, (deed, _)) in deeds.iter().enumerate().filter(|(_, (_, possible))| *possible) {
             // A few of each, spread over the workloads.
-            if (i + k + number) % 4 == 0 && events > 0 {
+            if (i + k + number).is_multiple_of(4) && events > 0 {
                 faults.push(Fault::of(Class::Event, 1 + (i * events / deeds.len()), kind, deed.clone()));
             }
         }

@@ -124,6 +124,15 @@ pub fn violations(played: &Played, reference: &Reference) -> Vec<String> {
     wrong
 }
 
+/// The object that took the most writes beyond what it takes undisturbed, and how many.
+pub fn excess(played: &Played, reference: &Reference) -> (usize, String) {
+    let beyond = tally(played, true).into_iter().map(|(object, count)| {
+        let usual = reference.taken.get(&object).copied().unwrap_or(0);
+        (count.saturating_sub(usual), object)
+    });
+    beyond.max().unwrap_or_default()
+}
+
 fn differences(end: &End, wanted: &End) -> Vec<String> {
     let said = |what: &str, own: String, other: String| {
         (own != other).then(|| format!("the end differs in {what}:\n  is     {own}\n  wanted {other}"))

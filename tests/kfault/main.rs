@@ -140,7 +140,9 @@ async fn faults(args: &Args) -> Result<bool, String> {
     let references = references(args, &names).await?;
     let plans = if given.is_empty() { chosen(args, &references) } else { given };
     if args.list {
-        plans.iter().for_each(|plan| println!("{plan}"));
+        for plan in &plans {
+            println!("{plan}");
+        }
         println!("{} plans", plans.len());
         return Ok(true);
     }
@@ -151,7 +153,7 @@ async fn faults(args: &Args) -> Result<bool, String> {
     let played = shared.iter().map(async |plan| (play(plan, patience).await, &references[plan.workload.as_str()]));
     let mut played = futures::stream::iter(played).buffer_unordered(args.at_once.max(1));
     while let Some((played, reference)) = played.next().await {
-        report.note(&played, &judge::violations(&played, reference));
+        report.note(&played, &judge::violations(&played, reference), judge::excess(&played, reference));
     }
     let played = apart.iter().map(async |plan| (*plan, apart::play(plan, &references[plan.workload.as_str()]).await));
     let mut played = futures::stream::iter(played).buffer_unordered(apart::AT_ONCE);
@@ -169,6 +171,8 @@ fn read(file: &std::path::Path) -> Result<Plan, String> {
 fn chosen(args: &Args, references: &BTreeMap<String, Reference>) -> Vec<Plan> {
     let references: Vec<Reference> = references.values().cloned().collect();
     let mut plans = derive::plans(&references, args.seed);
+    // A file of undisturbed runs may know more workloads than are asked for.
+    plans.retain(|plan| args.workload.is_empty() || args.workload.contains(&plan.workload));
     let only = [&args.only, &args.filter].into_iter().flatten();
     for part in only.clone() {
         plans.retain(|plan| plan.to_string().contains(part.as_str()));
@@ -201,7 +205,9 @@ async fn references(args: &Args, names: &[&str]) -> Result<BTreeMap<String, Refe
         if !lawless.is_empty() {
             return Err(format!("{name} is at fault though nothing disturbs it:\n{}", lawless.join("\n")));
         }
-        runs.iter().for_each(|run| drop(std::fs::remove_file(&run.log)));
+        for run in runs {
+            drop(std::fs::remove_file(&run.log));
+        }
         references.insert((*name).to_owned(), reference);
     }
     if let (Some(file), false) = (&args.reference, missing.is_empty()) {

@@ -106,8 +106,14 @@ async fn staged(workload: Workload, patience: Duration, played: &mut Played) {
 
 /// Waits until a law is broken: nothing that comes after that is worth the wait. The judge finds it again.
 async fn outlawed(scene: &Scene) {
-    while judge::unlawful(&scene.proxy.records()).is_empty() {
+    let mut judged = None;
+    loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
+        let written = scene.proxy.last_write();
+        if written != judged && !judge::unlawful(&scene.proxy.records()).is_empty() {
+            return;
+        }
+        judged = written;
     }
 }
 
@@ -137,14 +143,15 @@ async fn quiet(scene: &Scene) -> Told {
     let begun = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(250)).await;
-        let records = scene.proxy.records();
-        let writes = records.iter().filter(|r| r.is_write() && r.resource != "leases");
-        let last = writes.clone().map(|r| r.at).max().unwrap_or(begun).max(begun);
+        let written = scene.proxy.last_write();
+        let last = written.map_or(begun, |at| at.max(begun));
         if scene.at_rest() && last.elapsed() >= QUIET {
             return Ok(());
         }
         if begun.elapsed() > RESTLESS + lasting_rest(scene) {
-            let latest: Vec<String> = writes.rev().take(6).map(Record::told).collect();
+            let records = scene.proxy.records();
+            let writes = records.iter().rev().filter(|r| r.is_write() && r.resource != "leases");
+            let latest: Vec<String> = writes.take(6).map(Record::told).collect();
             return Err(format!("it is at its end and goes on writing:\n  {}", latest.join("\n  ")));
         }
     }

@@ -20,6 +20,8 @@ pub struct Report {
     violated: Vec<String>,
     /// Plans whose moment never came.
     untouched: usize,
+    /// The most writes beyond the undisturbed that an object took, the object, and the plan.
+    excess: (usize, String, String),
 }
 
 impl Report {
@@ -32,11 +34,15 @@ impl Report {
             workloads: BTreeSet::new(),
             violated: Vec::new(),
             untouched: 0,
+            excess: (0, String::new(), String::new()),
         }
     }
 
     /// Takes in what came of a plan.
-    pub fn note(&mut self, played: &Played, wrong: &[String]) {
+    pub fn note(&mut self, played: &Played, wrong: &[String], (more, object): (usize, String)) {
+        if more > self.excess.0 && wrong.is_empty() {
+            self.excess = (more, object, played.plan.to_string());
+        }
         let untouched = played.done.is_empty() && !played.plan.faults.is_empty();
         self.untouched += usize::from(untouched);
         let (name, seconds) = (played.plan.to_string(), played.took.as_secs_f64());
@@ -113,6 +119,10 @@ impl Report {
         if self.untouched > 0 {
             println!("{} plans' moments did not come: a run takes a write more or less", self.untouched);
         }
+        let (more, object, plan) = &self.excess;
+        if *more > 0 {
+            println!("at most {more} writes more than undisturbed: {object} in {plan}");
+        }
         self.violated.iter().for_each(|name| println!("violated: {name}"));
         println!(
             "kfault: {} plans over {workloads} workloads, {violations} violations, {minutes}m {seconds:02}s",
@@ -126,7 +136,9 @@ impl Report {
 fn tell(played: &Played, wrong: &[String]) {
     println!("--- {}", played.plan);
     print!("{}", played.plan.yaml());
-    wrong.iter().for_each(|what| println!("! {what}"));
+    for what in wrong {
+        println!("! {what}");
+    }
     played.done.iter().for_each(|what| println!("done: {what}"));
     played.notes.iter().for_each(|what| println!("note: {what}"));
     println!("log: {}", played.log.display());

@@ -31,7 +31,6 @@ pub async fn prometheus(shared: Arc<Shared>, request: Request<Incoming>) -> Answ
     let deed = shared.arrive(Class::Query, "prometheus", &call.path).deed;
     let ranged = call.path.ends_with("/query_range");
     match deed {
-        None => through(&shared, &call).await,
         Some(Deed::Answer { status, .. }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
             Ok(door::answer(status, Some("text/plain"), Bytes::from_static(b"refused by a fault plan\n")))
@@ -50,8 +49,8 @@ pub async fn prometheus(shared: Arc<Shared>, request: Request<Incoming>) -> Answ
             Ok(door::answer(StatusCode::OK, Some("application/json"), Bytes::from_static(b"{\"status\": oops")))
         }
         Some(Deed::Truncated) => truncated(&shared, &call).await,
-        // Not done to questions.
-        Some(_) => through(&shared, &call).await,
+        // The rest is not done to questions.
+        _ => through(&shared, &call).await,
     }
 }
 

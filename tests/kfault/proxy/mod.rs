@@ -123,6 +123,11 @@ impl Proxy {
         self.shared.records()
     }
 
+    /// When the last write was answered that is no lease's.
+    pub fn last_write(&self) -> Option<std::time::Instant> {
+        self.shared.last_write()
+    }
+
     /// What was done so far, each with what it hit.
     pub fn done(&self) -> Vec<String> {
         self.shared.done()

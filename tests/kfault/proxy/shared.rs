@@ -109,6 +109,12 @@ impl Shared {
         arrival
     }
 
+    /// Whether the plan speaks of this resource.
+    pub fn counts(&self, resource: &str) -> bool {
+        let ledger = self.ledger.lock().expect("no panic");
+        ledger.faults.iter().any(|f| matches!(&f.at, Moment::Nth { of: Some(of), .. } if of == resource))
+    }
+
     /// Notes what was done without an arrival.
     pub fn struck(&self, what: String) {
         self.ledger.lock().expect("no panic").done.push(what);
@@ -120,6 +126,12 @@ impl Shared {
 
     pub fn records(&self) -> Vec<Record> {
         self.records.lock().expect("no panic").clone()
+    }
+
+    /// When the last write was answered that is no lease's.
+    pub fn last_write(&self) -> Option<Instant> {
+        let records = self.records.lock().expect("no panic");
+        records.iter().rev().find(|r| r.is_write() && r.resource != "leases").map(|r| r.at)
     }
 
     pub fn record(&self, record: Record) {

@@ -1,6 +1,5 @@
 //! Watches: forwarded line by line, so that single events can be dropped, repeated, delayed, swapped or cut.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -118,9 +117,9 @@ impl Pump {
 
     async fn carry(&mut self, chunk: &[u8]) -> Result<(), Over> {
         self.unfinished.extend_from_slice(chunk);
-        let mut whole = VecDeque::new();
+        let mut whole: Vec<Bytes> = Vec::new();
         while let Some(end) = self.unfinished.iter().position(|byte| *byte == b'\n') {
-            whole.push_back(Bytes::from_iter(self.unfinished.drain(..=end)));
+            whole.push(self.unfinished.drain(..=end).collect());
         }
         for event in whole {
             self.event(event).await?;
@@ -130,6 +129,10 @@ impl Pump {
 
     /// One line of a watch, with its end.
     async fn event(&mut self, event: Bytes) -> Result<(), Over> {
+        if self.call.namespace.is_empty() && !self.shared.counts(&self.call.resource) {
+            // Other stages' affairs, for the most part.
+            return self.say(event).await;
+        }
         let object: Value = serde_json::from_slice(&event).unwrap_or_default();
         if !matches!(object["type"].as_str(), Some("ADDED" | "MODIFIED" | "DELETED")) {
             return self.say(event).await;
