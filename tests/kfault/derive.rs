@@ -7,7 +7,6 @@ use hoist::api::Duration;
 
 use crate::judge::Reference;
 use crate::plan::{Class, Deed, Fault, How, Part, Plan, Point};
-use crate::scene::DAEMON_ARGS;
 
 const POINTS: [Point; 3] = [Point::Before, Point::Stored, Point::Answered];
 
@@ -51,11 +50,8 @@ pub fn plans(references: &[Reference], seed: u64) -> Vec<Plan> {
         blinded(reference, &mut faults);
         frozen(reference, &mut faults);
         shaken(reference, &mut faults);
-        all.extend(faults.into_iter().map(|fault| Plan {
-            workload: reference.workload.clone(),
-            seed,
-            faults: vec![fault],
-        }));
+        let plain = Plan::undisturbed(&reference.workload, seed);
+        all.extend(faults.into_iter().map(|fault| Plan { faults: vec![fault], ..plain.clone() }));
     }
     all.sort_by_key(|plan: &Plan| (plan.workload.clone(), plan.kind(), plan.to_string()));
     all.dedup();
@@ -113,20 +109,18 @@ fn unread(reference: &Reference, number: usize, faults: &mut Vec<Fault>) {
 
 /// Watches that leave out, repeat, delay, swap, break off or fall silent.
 fn misled(reference: &Reference, number: usize, faults: &mut Vec<Fault>) {
-    // What is never told again is found by listing anew alone.
-    let lists_anew = DAEMON_ARGS.concat().contains("--resync");
     let deeds = [
-        (Deed::Repeat, true),
-        (Deed::Delay(seconds(3)), true),
-        (Deed::CutMidLine, true),
-        (Deed::Gone, true),
-        (Deed::HalfOpen, true),
-        (Deed::Drop, lists_anew),
-        (Deed::Reorder, lists_anew),
+        Deed::Repeat,
+        Deed::Delay(seconds(3)),
+        Deed::CutMidLine,
+        Deed::Gone,
+        Deed::HalfOpen,
+        Deed::Drop,
+        Deed::Reorder,
     ];
     for (k, kind) in WATCHED.iter().enumerate() {
         let Some(&events) = reference.events.get(*kind) else { continue };
-        for (i, (deed, _)) in deeds.iter().enumerate().filter(|(_, (_, possible))| *possible) {
+        for (i, deed) in deeds.iter().enumerate() {
             // A few of each, spread over the workloads.
             if (i + k + number).is_multiple_of(4) && events > 0 {
                 faults.push(Fault::of(Class::Event, 1 + (i * events / deeds.len()), kind, deed.clone()));

@@ -15,6 +15,9 @@ pub struct Plan {
     /// Decides how long a killed daemon stays away and how soon a person acts.
     #[serde(default = "one")]
     pub seed: u64,
+    /// How often the daemon lists everything anew: soon, unless it is to stay with what its watches say.
+    #[serde(default = "soon", skip_serializing_if = "is_soon")]
+    pub resync: Duration,
     pub faults: Vec<Fault>,
 }
 
@@ -214,10 +217,19 @@ impl From<Moment> for Spelled {
     }
 }
 
+fn soon() -> Duration {
+    Duration::seconds(10)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
+fn is_soon(resync: &Duration) -> bool {
+    *resync == soon()
+}
+
 impl Plan {
     /// A plan in which nothing goes wrong.
     pub fn undisturbed(workload: &str, seed: u64) -> Plan {
-        Plan { workload: workload.to_owned(), seed, faults: Vec::new() }
+        Plan { workload: workload.to_owned(), seed, resync: soon(), faults: Vec::new() }
     }
 
     /// Reads a plan.

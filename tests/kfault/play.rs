@@ -86,7 +86,7 @@ async fn staged(workload: Workload, patience: Duration, played: &mut Played) {
     let stage = Stage::small(workload.environments, &proxy.prometheus_url()).await;
     proxy.begin(&plan);
     let patience = patience + lasting(&plan);
-    let scene = Scene::new(stage, proxy, plan.seed, workload.daemons, patience).await;
+    let scene = Scene::new(stage, proxy, &plan, workload.daemons, patience).await;
     played.log = scene.stage.log_path();
     played.roles = scene.stage.places.iter().map(|p| (p.namespace.name().to_owned(), p.name.clone())).collect();
     played.roles.insert(scene.stage.home.name().to_owned(), "home".to_owned());

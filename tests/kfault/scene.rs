@@ -15,11 +15,9 @@ use serde_json::{Value, json};
 
 use crate::control::Control;
 use crate::fixture::{Cluster, FLAG, Process};
+use crate::plan::Plan;
 use crate::proxy::{Actor, Due, Proxy};
 use crate::stage::{Plan as Schedule, Stage};
-
-/// What every daemon of the suite is started with besides what its stage needs.
-pub const DAEMON_ARGS: [&str; 2] = ["--resync", "10s"];
 
 /// How long one look may take.
 const LOOK: Duration = Duration::from_secs(5);
@@ -36,6 +34,7 @@ pub struct Scene {
     pub proxy: Proxy,
     admin: kube::Client,
     seed: u64,
+    resync: String,
     elected: bool,
     daemons: RefCell<Vec<Daemon>>,
     notes: RefCell<Vec<String>>,
@@ -57,7 +56,7 @@ struct Daemon {
 
 impl Scene {
     /// A scene whose waits end after `patience`.
-    pub async fn new(stage: Stage, proxy: Proxy, seed: u64, daemons: usize, patience: Duration) -> Scene {
+    pub async fn new(stage: Stage, proxy: Proxy, plan: &Plan, daemons: usize, patience: Duration) -> Scene {
         let daemon = |actor| {
             let kubeconfig = proxy.kubeconfig(actor);
             Daemon { actor, kubeconfig, process: None, back: None, kills: 0 }
@@ -72,7 +71,8 @@ impl Scene {
             control: tokio::sync::Mutex::default(),
             stage,
             proxy,
-            seed,
+            seed: plan.seed,
+            resync: plan.resync.to_string(),
         }
     }
 
@@ -92,7 +92,8 @@ impl Scene {
 
     fn spawn(&self, daemon: &mut Daemon) {
         let alone: &[&str] = if self.elected { &[] } else { &["--leader-elect=false"] };
-        let process = self.stage.spawn_controller(&daemon.kubeconfig, &[alone, &DAEMON_ARGS].concat());
+        let args = [alone, &["--resync", &self.resync]].concat();
+        let process = self.stage.spawn_controller(&daemon.kubeconfig, &args);
         self.proxy.aim(daemon.actor, Some(process.pid()));
         daemon.process = Some(process);
         daemon.back = None;
