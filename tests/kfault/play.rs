@@ -124,6 +124,8 @@ fn lasting(plan: &Plan) -> Duration {
         Deed::TimeTravel { lasts, .. } | Deed::Outage { lasts, .. } => length(*lasts) + Duration::from_secs(30),
         Deed::Freeze { after } => Duration::from_secs(30) + length(*after),
         Deed::HalfOpen => Duration::from_secs(60),
+        // The next question comes within the interval of a check.
+        Deed::Empty | Deed::Garbage | Deed::Truncated => Duration::from_secs(1),
         Deed::Answer { retry_after: Some(seconds), .. } => Duration::from_secs(u64::from(*seconds)),
         _ => Duration::from_secs(5),
     };
