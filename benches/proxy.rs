@@ -12,12 +12,13 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use hoist::api::{MigrationRun, PlaceKind, TargetPlace, WorkloadKind};
-use hoist::engine::Stamp;
-use hoist::engine::laws::{TargetWrite, Trace};
-use serde_json::Value;
+use hoist::engine::laws::Trace;
 
 use crate::fixture::Cluster;
+use law::{about, law};
+
+#[path = "../tests/kfault/proxy/law.rs"]
+mod law;
 
 /// One write that the API server took: how people would name it.
 #[derive(Clone, Debug)]
@@ -130,7 +131,9 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     if writes && answer.status().is_success() {
         let content_type =
             parts.headers.get("content-type").and_then(|t| t.to_str().ok()).unwrap_or_default().to_owned();
-        let (at, trace) = (std::time::Instant::now(), trace(&what, &body));
+        let read = serde_json::from_slice(&body).ok();
+        let law = read.and_then(|body| law(&about(parts.uri.path()), &body));
+        let (at, trace) = (std::time::Instant::now(), law.map(|law| law.trace));
         let taken = Write { what, at, trace, path: path.clone(), content_type, body };
         shared.taken.lock().expect("no panic").push(taken);
     }
@@ -143,43 +146,4 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
 
 fn gone() -> Response {
     StatusCode::BAD_GATEWAY.into_response()
-}
-
-/// What a write means to the laws.
-fn trace(what: &str, body: &[u8]) -> Option<Trace> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    if what.contains("/migrationruns/") && what.ends_with("/status") {
-        let run: MigrationRun = serde_json::from_value(body).ok()?;
-        let status = run.status?;
-        return Some(Trace::Stored {
-            run: format!("{}/{}", run.metadata.namespace?, run.metadata.name?),
-            phase: run.spec.phase,
-            environment: run.spec.environment,
-            epoch: run.spec.epoch,
-            opened_at: run.spec.opened_by.map(|o| o.at),
-            state: status.state,
-            decision: status.attempt.map(|a| a.decision),
-        });
-    }
-    let annotations = body.pointer("/metadata/annotations")?.as_object()?;
-    let (_, text) = annotations.iter().find(|(name, _)| name.starts_with("stamp.hoist.dev/"))?;
-    let stamp = Stamp::parse(text.as_str()?)?;
-    let parts: Vec<&str> = what.split('/').collect();
-    let after =
-        |word: &str| parts.iter().position(|p| *p == word).and_then(|i| parts.get(i + 1)).map(|s| (*s).to_owned());
-    let kinds = [
-        ("configmaps", PlaceKind::ConfigMap),
-        ("deployments", PlaceKind::WorkloadEnv(WorkloadKind::Deployment)),
-        ("statefulsets", PlaceKind::WorkloadEnv(WorkloadKind::StatefulSet)),
-        ("daemonsets", PlaceKind::WorkloadEnv(WorkloadKind::DaemonSet)),
-    ];
-    let (kind, name) = kinds.into_iter().find_map(|(word, kind)| Some((kind, after(word)?)))?;
-    Some(Trace::Written(TargetWrite {
-        place: TargetPlace { kind, namespace: after("namespaces")?, name, container: None, key: String::new() },
-        kind: stamp.kind,
-        run: stamp.run,
-        epoch: stamp.epoch,
-        decision: stamp.decision,
-        at: stamp.at,
-    }))
 }

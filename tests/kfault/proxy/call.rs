@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, Method};
 use serde_json::Value;
 
+use super::law::{About, about};
 use super::{Actor, Gone};
 
 /// A request as it came, and what it is about.
@@ -39,7 +40,7 @@ impl Call {
         for name in NOT_FORWARDED {
             headers.remove(name);
         }
-        let (resource, namespace, name) = about(&path);
+        let About { resource, namespace, name } = about(&path);
         let verb = match (&parts.method, query.contains("watch=true"), name.is_empty()) {
             (&Method::GET, true, _) => "watch",
             (&Method::GET, false, true) => "list",
@@ -53,6 +54,11 @@ impl Call {
         let name = if verb == "create" { name_in(&body).unwrap_or(name) } else { name };
         let (method, came) = (parts.method, Instant::now());
         Ok(Call { actor, method, path, query, headers, body, verb, resource, namespace, name, came })
+    }
+
+    /// What it is about.
+    pub fn about(&self) -> About {
+        About { resource: self.resource.clone(), namespace: self.namespace.clone(), name: self.name.clone() }
     }
 
     /// Path and query.
@@ -83,21 +89,4 @@ impl Call {
 fn name_in(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     body.pointer("/metadata/name")?.as_str().map(str::to_owned)
-}
-
-/// Resource with its part, namespace and name of a path.
-fn about(path: &str) -> (String, String, String) {
-    let mut parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
-    match parts.first() {
-        Some(&"api") if parts.len() > 2 => drop(parts.drain(..2)),
-        Some(&"apis") if parts.len() > 3 => drop(parts.drain(..3)),
-        _ => return (path.to_owned(), String::new(), String::new()),
-    }
-    let namespaced = parts[0] == "namespaces" && parts.len() > 2 && !["status", "finalize"].contains(&parts[2]);
-    let namespace = if namespaced { parts[1].to_owned() } else { String::new() };
-    if namespaced {
-        parts.drain(..2);
-    }
-    let part = parts.get(2).map(|part| format!("/{part}")).unwrap_or_default();
-    (format!("{}{part}", parts[0]), namespace, parts.get(1).copied().unwrap_or_default().to_owned())
 }

@@ -8,6 +8,7 @@
 mod call;
 mod door;
 mod evidence;
+mod law;
 mod past;
 mod shared;
 mod trace;
@@ -27,10 +28,11 @@ use tokio::net::TcpListener;
 
 use crate::fixture::Cluster;
 use crate::plan::{Deed, Moment, Plan, length};
+pub use law::Law;
 pub use shared::Due;
 use shared::Shared;
 #[allow(unused_imports, reason = "the bench does not count raises")]
-pub use trace::{Law, Record, raises};
+pub use trace::{Record, raises};
 
 /// Which daemon: the first is 0.
 pub type Actor = usize;

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
-use hoist::api::{MigrationRun, PlaceKind, RunState, TargetPlace, WorkloadKind};
-use hoist::engine::laws::{TargetWrite, Trace};
-use hoist::engine::{Stamp, StampKind};
+use hoist::api::RunState;
+use hoist::engine::StampKind;
+use hoist::engine::laws::Trace;
 use serde_json::Value;
 
 use super::Actor;
 use super::call::Call;
+use super::law::{Law, law};
 
 /// A request that came through, or an event.
 #[derive(Clone, Debug)]
@@ -41,13 +42,6 @@ pub struct Record {
     pub law: Option<Law>,
 }
 
-/// What a write means to the laws, and the schedule that it is of.
-#[derive(Clone, Debug)]
-pub struct Law {
-    pub schedule: String,
-    pub trace: Trace,
-}
-
 impl Record {
     /// The record of a call that was answered.
     pub fn of(call: &Call, status: u16, answer: &[u8]) -> Record {
@@ -59,7 +53,7 @@ impl Record {
         };
         let mut hasher = DefaultHasher::new();
         call.body.hash(&mut hasher);
-        let meaning = body.as_ref().filter(|_| call.writes()).and_then(|body| law(call, body));
+        let meaning = body.as_ref().filter(|_| call.writes()).and_then(|body| law(&call.about(), body));
         let took = call.writes() && (200..300).contains(&status);
         Record {
             seq: 0,
@@ -129,38 +123,6 @@ fn in_words(trace: &Trace) -> String {
         Trace::Written(write) => format!("[{:?} {}]", write.kind, write.decision),
         Trace::Restored => "[restored]".to_owned(),
     }
-}
-
-fn law(call: &Call, body: &Value) -> Option<Law> {
-    if call.resource == "migrationruns/status" {
-        let run: MigrationRun = serde_json::from_value(body.clone()).ok()?;
-        let status = run.status?;
-        let trace = Trace::Stored {
-            run: format!("{}/{}", run.metadata.namespace?, run.metadata.name?),
-            phase: run.spec.phase,
-            environment: run.spec.environment,
-            epoch: run.spec.epoch,
-            opened_at: run.spec.opened_by.map(|o| o.at),
-            state: status.state,
-            decision: status.attempt.map(|a| a.decision),
-        };
-        return Some(Law { schedule: run.spec.schedule.uid, trace });
-    }
-    let annotations = body.pointer("/metadata/annotations")?.as_object()?;
-    let stamped = |(name, text): (&String, &Value)| {
-        Some((name.strip_prefix("stamp.hoist.dev/")?.to_owned(), Stamp::parse(text.as_str()?)?))
-    };
-    let (flag, stamp) = annotations.iter().find_map(stamped)?;
-    let kind = match call.resource.as_str() {
-        "configmaps" => PlaceKind::ConfigMap,
-        "statefulsets" => PlaceKind::WorkloadEnv(WorkloadKind::StatefulSet),
-        "daemonsets" => PlaceKind::WorkloadEnv(WorkloadKind::DaemonSet),
-        _ => PlaceKind::WorkloadEnv(WorkloadKind::Deployment),
-    };
-    let place =
-        TargetPlace { kind, namespace: call.namespace.clone(), name: call.name.clone(), container: None, key: flag };
-    let Stamp { kind, run, schedule, epoch, decision, at, .. } = stamp;
-    Some(Law { schedule, trace: Trace::Written(TargetWrite { place, kind, run, epoch, decision, at }) })
 }
 
 /// How often each run has raised each target.
