@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use chrono::{TimeDelta, Utc};
 use futures::StreamExt;
 use hoist::engine::StampKind;
-use hoist::engine::laws::Trace;
 use serde_json::Value;
 
 use crate::daemon::{Daemon, at_rest};
@@ -42,8 +41,9 @@ pub async fn due(sizes: &Sizes) -> Vec<Row> {
     let raised = raised(&proxy, count).await;
     daemon.kill();
     let took = *raised.iter().max().expect("a raise") - begun;
-    let writes = of_each(proxy.taken(), count);
+    let writes = of_each(proxy.taken(), count, begun, begun + took);
     let sent: usize = writes.iter().map(Vec::len).sum();
+    let reads = proxy.asked().iter().filter(|a| a.method == "GET" && a.at >= begun && a.at <= begun + took).count();
     let (again, refused) = send_again(&proxy, writes).await;
     estate.clear().await;
     let what = format!("{count} flips due in one second");
@@ -52,6 +52,7 @@ pub async fn due(sizes: &Sizes) -> Vec<Row> {
         Row::new("due", format!("{what}: the last raise taken"), took, "s"),
         Row::new("due", format!("{what}: a bare loop of the same {sent} writes"), again, "s"),
         Row::new("due", format!("{what}: of these refused"), refused as f64, ""),
+        Row::new("due", format!("{what}: reads for each"), reads as f64 / count as f64, ""),
         Row::new("due", format!("{what}: ratio"), took / again, "").at_most(1.3),
     ]
 }
@@ -73,25 +74,18 @@ async fn raised(proxy: &Proxy, count: usize) -> Vec<Instant> {
     }
 }
 
-/// The writes for each schedule from its turn to its raise, in their order.
-fn of_each(taken: Vec<Write>, count: usize) -> Vec<Vec<Write>> {
-    let mut each: BTreeMap<String, (Vec<Write>, bool)> = BTreeMap::new();
-    for number in 0..count {
-        each.insert(named("due", number), (Vec::new(), false));
-    }
-    for write in taken {
+/// What was written of each schedule in this time, in its order: those raised first are told of and proven before the
+/// last is raised.
+fn of_each(taken: Vec<Write>, count: usize, begun: Instant, end: Instant) -> Vec<Vec<Write>> {
+    let mut each: BTreeMap<String, Vec<Write>> = (0..count).map(|n| (named("due", n), Vec::new())).collect();
+    for write in taken.into_iter().filter(|w| (begun..=end).contains(&w.at)) {
         let text = String::from_utf8_lossy(&write.body).into_owned();
         let Some(name) = name_in(&write.path).or_else(|| name_in(&text)) else { continue };
-        let Some((writes, over)) = each.get_mut(&name) else { continue };
-        // What was said of it while it waited is no part of the flip.
-        let waits = writes.is_empty() && write.what.contains("/migrationschedules/") && write.what.ends_with("/status");
-        if *over || waits {
-            continue;
+        if let Some(writes) = each.get_mut(&name) {
+            writes.push(write);
         }
-        *over = matches!(&write.trace, Some(Trace::Written(w)) if w.kind == StampKind::Raised);
-        writes.push(write);
     }
-    each.into_values().map(|(writes, _)| writes).collect()
+    each.into_values().collect()
 }
 
 /// The schedule's name in a path or a body.

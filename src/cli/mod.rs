@@ -141,8 +141,8 @@ async fn runs(client: &Client, schedule: &Known) -> Result<(Vec<MigrationRun>, V
     let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
     for run in found.map_err(|e| e.to_string())? {
         let name = run.name_any();
-        match &run.0 {
-            Ok(run) => runs.push(run.clone()),
+        match Arc::unwrap_or_clone(run).0 {
+            Ok(run) => runs.push(run),
             Err(error) => unreadable.push(format!("run {name} cannot be read: {}", error.error)),
         }
     }

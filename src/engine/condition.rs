@@ -59,7 +59,7 @@ pub(super) fn report(view: &View, state: &State, pauses: &[PauseStatus], now: Ti
         ("Ready", ready),
         ("Completed", done),
     ] {
-        summary.conditions.push(condition(view, type_, &said, now));
+        summary.conditions.push(condition(&view.status, view.generation, type_, &said, now));
     }
     summary
 }
@@ -68,38 +68,28 @@ pub(super) fn report(view: &View, state: &State, pauses: &[PauseStatus], now: Ti
 pub fn bug(before: &MigrationScheduleStatus, generation: i64, now: Time) -> MigrationScheduleStatus {
     const TOLD: &str = "a pass over this schedule panicked, which is a bug of Hoist's: nothing advances, and nothing is \
                         watched. Put its flags back by hand where in doubt; the log has what to report";
+    let stalled = Said::new(ConditionStatus::True, "Bug", TOLD);
+    let ready = Said::new(ConditionStatus::False, "Bug", TOLD);
     let mut status = before.clone();
-    for (type_, value, told) in [
-        ("Stalled", ConditionStatus::True, TOLD),
-        ("Reconciling", ConditionStatus::False, ""),
-        ("Ready", ConditionStatus::False, TOLD),
-    ] {
-        let new = Condition {
-            type_: type_.to_owned(),
-            status: value,
-            reason: "Bug".to_owned(),
-            message: told.to_owned(),
-            last_transition_time: now,
-            observed_generation: generation,
-        };
+    for (type_, said) in [("Stalled", stalled), ("Reconciling", Said::no("Bug")), ("Ready", ready)] {
+        let told = condition(before, generation, type_, &said, now);
         match status.conditions.iter_mut().find(|c| c.type_ == type_) {
-            Some(old) if old.status == value && old.reason == new.reason => {}
-            Some(old) => *old = new,
-            None => status.conditions.push(new),
+            Some(old) => *old = told,
+            None => status.conditions.push(told),
         }
     }
     status
 }
 
-fn condition(view: &View, type_: &str, said: &Said, now: Time) -> Condition {
-    let before = view.status.conditions.iter().find(|c| c.type_ == type_ && c.status == said.status);
+fn condition(before: &MigrationScheduleStatus, generation: i64, type_: &str, said: &Said, now: Time) -> Condition {
+    let before = before.conditions.iter().find(|c| c.type_ == type_ && c.status == said.status);
     Condition {
         type_: type_.to_owned(),
         status: said.status,
         reason: said.reason.to_owned(),
         message: clip(&said.message),
         last_transition_time: before.map_or(now, |c| c.last_transition_time),
-        observed_generation: view.generation,
+        observed_generation: generation,
     }
 }
 

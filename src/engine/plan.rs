@@ -132,6 +132,21 @@ impl Plan {
         Ok(Self { deadline: spec.rollback.deadline, phases: phases.collect() })
     }
 
+    /// Whether a plan of this spec, if it is valid, may write a place: no more than a look at the names, for whoever has
+    /// thousands of specs to sort out.
+    pub fn may_write(namespace: &str, spec: &MigrationScheduleSpec, places: &Places, place: &TargetPlace) -> bool {
+        let references = spec.phases.iter().flat_map(|p| &p.environments);
+        let keys = references.map(|e| resolve(namespace, &e.namespace, &e.name));
+        let writes = |environment: &Environment, key: &EnvironmentKey, flag: &Flag| {
+            let listed = environment.spec.flags.iter().filter(|f| f.name == flag.name).flat_map(|f| &f.targets);
+            listed.filter_map(|t| target_plan(flag, key, t).ok()).any(|t| t.place == *place)
+        };
+        keys.filter(|key| key.namespace == place.namespace).any(|key| {
+            let environment = places.environments.get(&key).and_then(|e| e.as_ref().ok());
+            environment.is_some_and(|e| spec.flags.iter().any(|flag| writes(e, &key, flag)))
+        })
+    }
+
     /// Every environment with its phase, in the order in which they are flipped.
     pub fn steps(&self) -> impl Iterator<Item = (&PhasePlan, &EnvironmentPlan)> {
         self.phases.iter().flat_map(|p| p.environments.iter().map(move |e| (p, e)))

@@ -4,16 +4,19 @@
 //! every stream has a time after which it is taken up anew, everything is listed from scratch at `resync`, and whatever
 //! raises a flag is decided on fresh reads.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watching};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::watch;
+
+use super::versions::order;
 
 /// A watch ends, and is taken up where it ended, after this many seconds and up to as many more as the second says: a
 /// stream that fell silent without ending is noticed five seconds later. kube's own limit is five minutes.
@@ -50,15 +53,24 @@ impl<K: Resource<DynamicType = ()> + Clone> Grouped<K> {
         Self { groups, kept: RwLock::default(), coming: RwLock::default() }
     }
 
-    /// Takes in what a watch has seen.
-    pub fn take(&self, event: &Event<K>) {
+    /// Takes in what a watch has seen, or what this process wrote itself as [`Event::Apply`]; says whether it is news.
+    pub fn take(&self, event: &Event<K>) -> bool {
         match event {
-            Event::Apply(object) => write(&self.kept).put(self.groups, object),
+            Event::Apply(object) => {
+                let mut kept = write(&self.kept);
+                let known = kept.objects.get(&key(object)).and_then(|known| order(object, known.as_ref()));
+                let news = !matches!(known, Some(Ordering::Less | Ordering::Equal));
+                if news {
+                    kept.put(self.groups, object);
+                }
+                return news;
+            }
             Event::Delete(object) => write(&self.kept).remove(self.groups, &key(object)),
             Event::Init => *write(&self.coming) = Kept::default(),
             Event::InitApply(object) => write(&self.coming).put(self.groups, object),
             Event::InitDone => *write(&self.kept) = std::mem::take(&mut *write(&self.coming)),
         }
+        true
     }
 
     /// The objects of a group.
@@ -143,8 +155,8 @@ where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
     loop {
-        let config = watching::Config::default().timeout(WATCH_SECONDS.0 + random(WATCH_SECONDS.1));
-        let mut events = std::pin::pin!(watcher::watcher(api.clone(), config).default_backoff());
+        let config = watcher::Config::default().timeout(WATCH_SECONDS.0 + random(WATCH_SECONDS.1));
+        let mut events = std::pin::pin!(watcher(api.clone(), config).default_backoff());
         let mut rest = std::pin::pin!(tokio::time::sleep(Duration::MAX));
         loop {
             let event = tokio::select! {
@@ -197,7 +209,7 @@ fn pruned<K: Resource>(mut event: Event<K>) -> Event<K> {
 }
 
 /// Up to this long, so that what began together does not go on together.
-pub fn jitter(most: Duration) -> Duration {
+fn jitter(most: Duration) -> Duration {
     most.mul_f64(f64::from(random(1_000)) / 1_000.0)
 }
 

@@ -1,10 +1,8 @@
 //! Follows the objects, wakes passes at the right moment, and stops in good order.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
@@ -74,7 +72,6 @@ pub async fn run(config: Config, options: Options, stop: CancellationToken) -> R
     let caches = Caches { schedules, environments, runs, orders, namespaces };
     let world = Arc::new(World::new(calling, retreating, caches, leadership, versions));
     let (queue, waiting) = Queue::new();
-    let ready = Arc::new(AtomicBool::new(false));
     let metrics = {
         let world = Arc::clone(&world);
         move || {
@@ -82,8 +79,8 @@ pub async fn run(config: Config, options: Options, stop: CancellationToken) -> R
             world.telemetry.text()
         }
     };
-    let server = tokio::spawn(http::serve(listener, metrics, Arc::clone(&ready), stop.clone()));
-    let followed = Followed { watching, scope, resync, world: Arc::clone(&world), queue: Arc::new(queue), ready };
+    let server = tokio::spawn(http::serve(listener, metrics, Arc::clone(&world.filled), stop.clone()));
+    let followed = Followed { watching, scope, resync, world: Arc::clone(&world), queue: Arc::new(queue) };
     let watches = followed.start((writer, environments_writer, namespaces_writer));
     let requests = futures::stream::unfold(waiting, |mut waiting| async {
         waiting.recv().await.map(|schedule| (Ok::<_, std::convert::Infallible>(schedule), waiting))
@@ -105,12 +102,8 @@ async fn passes(
     requests: impl futures::Stream<Item = Result<Scheduled, std::convert::Infallible>>,
     stop: &CancellationToken,
 ) {
-    let passes = Arc::new(Passes { stop: stop.clone(), failures: Mutex::default() });
-    let schedules = world.caches.schedules.clone();
-    // Each on its own: the runner by itself would take them all through one thread.
-    let pass = move |object, world| {
-        tokio::spawn(one_pass(Arc::clone(&passes), object, world)).map(|joined| joined.unwrap_or(Err(Error::Bug)))
-    };
+    let (schedules, stop) = (world.caches.schedules.clone(), stop.clone());
+    let pass = move |object, world| one_pass(stop.clone(), object, world).boxed();
     let failed = |_, _: &Error, _| Action::requeue(Duration::from_secs(1));
     applier(pass, failed, Arc::clone(world), schedules, requests, Runner::default())
         .for_each(|result| async move {
@@ -137,32 +130,27 @@ fn stands(
     }
 }
 
-/// What passes share.
-struct Passes {
-    /// Cancelled when nothing new may begin.
-    stop: CancellationToken,
-    /// Failures in a row, by schedule.
-    failures: Mutex<BTreeMap<String, u32>>,
-}
-
 async fn one_pass(
-    passes: Arc<Passes>,
+    stop: CancellationToken,
     object: Arc<Guarded<MigrationSchedule>>,
     world: Arc<World>,
 ) -> Result<Action, Error> {
     // Whoever begins to lead looks at all of them.
-    if !world.leadership.holds() || passes.stop.is_cancelled() {
+    if !world.leadership.holds() || stop.is_cancelled() {
         return Ok(Action::await_change());
     }
     let begun = clock::monotonic();
     let uid = object.uid().unwrap_or_default();
-    let result = shielded(Box::pin(reconcile(&world, &object))).await;
+    let result = {
+        let (world, object) = (Arc::clone(&world), Arc::clone(&object));
+        shielded(async move { reconcile(&world, object).await }).await
+    };
     let class = result.as_ref().map(drop).map_err(Error::class);
     world.telemetry.pass(class, begun.elapsed());
     if matches!(result, Err(Error::Bug)) {
         tell_of_bug(&world, &object).await;
     }
-    let mut failures = passes.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut failures = world.failures.lock().unwrap_or_else(PoisonError::into_inner);
     let error = match result {
         Ok(wake) => {
             failures.remove(&uid);
@@ -187,9 +175,12 @@ async fn one_pass(
     Ok(Action::requeue(pause))
 }
 
-/// A pass that panics fails alone: a crash of the process would keep all other flags from being taken down.
-async fn shielded<T>(pass: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    AssertUnwindSafe(pass).catch_unwind().await.unwrap_or(Err(Error::Bug))
+/// A pass that panics fails alone: a crash of the process would keep all other flags from being taken down. Each goes its
+/// own way, or the runner would take them all through one thread.
+async fn shielded<T: Send + 'static>(
+    pass: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::spawn(pass).await.unwrap_or(Err(Error::Bug))
 }
 
 fn count(world: &World) {
@@ -270,7 +261,6 @@ struct Followed {
     resync: Duration,
     world: Arc<World>,
     queue: Arc<Queue>,
-    ready: Arc<AtomicBool>,
 }
 
 type Writers = (
@@ -294,7 +284,9 @@ impl Followed {
             if matches!(event, Event::InitDone) {
                 world.sweep();
             }
-            touch(&world, &queue, event, Trigger::Schedule);
+            if !world.written.is_echo(&event) {
+                touch(&world, &queue, event, Trigger::Schedule);
+            }
         }));
         let (world, queue) = pull(&self.world);
         tasks.spawn(follow(Api::<Guarded<Environment>>::all(client.clone()), resync(), move |event| {
@@ -303,29 +295,32 @@ impl Followed {
         }));
         let (world, queue) = pull(&self.world);
         tasks.spawn(follow(scoped::<Guarded<MigrationRun>>(client, own), resync(), move |event| {
-            world.caches.runs.take(&event);
             note(&world.versions, RUNS, &event);
-            touch(&world, &queue, event, Trigger::Run);
+            // What this process wrote itself needs no further pass.
+            if world.caches.runs.take(&event) {
+                touch(&world, &queue, event, Trigger::Run);
+            }
         }));
         let (world, queue) = pull(&self.world);
         tasks.spawn(follow(scoped::<Guarded<Intervention>>(client, own), resync(), move |event| {
-            world.caches.orders.take(&event);
             note(&world.versions, ORDERS, &event);
-            touch(&world, &queue, event, Trigger::Order);
+            if world.caches.orders.take(&event) {
+                touch(&world, &queue, event, Trigger::Order);
+            }
         }));
         tasks.spawn(follow(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), resync(), move |event| {
             namespaces.apply_watcher_event(&event);
         }));
-        tasks.spawn(self.lead(listed));
+        let kinds = tasks.len();
+        tasks.spawn(self.lead(listed, kinds));
         tasks
     }
 
     /// Says that all is ready once the caches are, and looks at every schedule whenever this process begins to lead. Only
     /// then: what half-filled caches show would make runs seem missing that are there.
-    async fn lead(self, listed: Listed) {
-        listed.all(5).await;
+    async fn lead(self, listed: Listed, kinds: usize) {
+        listed.all(kinds).await;
         self.world.filled.store(true, Ordering::Release);
-        self.ready.store(true, Ordering::Relaxed);
         tracing::info!("ready");
         loop {
             self.world.leadership.gained().await;

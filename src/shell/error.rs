@@ -34,6 +34,9 @@ pub enum Error {
         /// How long was waited.
         deadline: Duration,
     },
+    /// What came of a call that others waited for too.
+    #[error(transparent)]
+    Shared(std::sync::Arc<Error>),
     /// The pass panicked; the panic's own message is on standard error.
     #[error("a pass panicked, which is a bug of Hoist's: please report it")]
     Bug,
@@ -52,6 +55,7 @@ impl Error {
             Self::Deadline { .. } => Class::Transient,
             Self::Stale { .. } => Class::Conflict,
             Self::Bug => Class::Invalid,
+            Self::Shared(error) => error.class(),
             Self::Kubernetes { source, .. } => match status_code(source) {
                 Some(404 | 409 | 410) => Class::Conflict,
                 Some(422) if names_another_object(source) => Class::Conflict,
@@ -65,6 +69,7 @@ impl Error {
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Kubernetes { source, .. } => status_code(source),
+            Self::Shared(error) => error.code(),
             Self::Deadline { .. } | Self::Stale { .. } | Self::Bug => None,
         }
     }

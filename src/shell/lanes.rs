@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many passes of one namespace look, and how many act, at once. A quarter of what the client carries.
-const PER_NAMESPACE: usize = 16;
+/// How many passes of one namespace look, and how many act, at once. Half of what the client carries.
+const PER_NAMESPACE: usize = 32;
 
 /// The most lanes that are kept for namespaces that do not need them at the moment.
 const MOST_KEPT: usize = 1_000;

@@ -61,9 +61,7 @@ impl Leadership {
         // The sender is gone only when the process ends.
         let _ = until.wait_for(|until| lasts(*until)).await;
     }
-}
 
-impl Leadership {
     /// Waits until this process leads no more.
     pub async fn lost(&self) {
         let mut until = self.0.clone();

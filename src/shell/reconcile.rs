@@ -1,5 +1,9 @@
 //! The one pass that everything else serves: observe, decide, retreat, seal, persist, advance, report.
 
+use std::sync::Arc;
+
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 
 use super::error::{Class, Error, RETREAT_CALL};
@@ -17,6 +21,9 @@ use crate::engine::{
 /// A write to a target that was not taken is looked at again after this.
 const RETRY: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 
+/// What was seen so long ago is looked at again before a flag is raised: many may wait for their turn.
+const OLD: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// When to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
@@ -27,7 +34,8 @@ pub enum Wake {
 }
 
 /// One pass over one schedule.
-pub async fn reconcile(world: &World, object: &Guarded<MigrationSchedule>) -> Result<Wake, Error> {
+pub async fn reconcile(world: &World, object: Arc<Guarded<MigrationSchedule>>) -> Result<Wake, Error> {
+    let object = &*world.written.or_seen(object);
     let subject = Subject { object };
     let (uid, namespace) = (object.uid().unwrap_or_default(), object.namespace().unwrap_or_default());
     let runs = world.caches.runs.of(&of_schedule(&uid));
@@ -40,6 +48,7 @@ pub async fn reconcile(world: &World, object: &Guarded<MigrationSchedule>) -> Re
     }
     drop(slot);
     let seen = look(world, object, &told, &state).await;
+    let looked = clock::monotonic();
     if !retreats(&told, &state, &seen, clock::now()) {
         told.neighbours = neighbours(world, &told, &state, object, Sight::Cached).await;
     }
@@ -53,7 +62,8 @@ pub async fn reconcile(world: &World, object: &Guarded<MigrationSchedule>) -> Re
     let retreats = matches!(decision.motion, Motion::Retreat(..));
     let _slot = if retreats { None } else { Some(world.lanes.act(&namespace).await) };
     if needs_fresh_reads(&decision) {
-        return decide_afresh(world, object, &seen, now, rises_in(&state, &decision), lowered).await;
+        let decided = Decided { seen, looked, now, rises_in: rises_in(&state, &decision), lowered };
+        return decide_afresh(world, object, decided).await;
     }
     carry_out(world, object, &told, &state, decision, lowered).await
 }
@@ -127,16 +137,19 @@ fn retreats(told: &View, state: &State, seen: &Observations, now: Time) -> bool 
     lowers.iter().any(|lower| !decided(lower))
 }
 
-/// Reads everything afresh and decides again, one schedule at a time in each Environment. What was lowered already is
-/// not sent twice.
-async fn decide_afresh(
-    world: &World,
-    object: &Guarded<MigrationSchedule>,
-    seen: &Observations,
+/// What was decided on what caches show.
+struct Decided {
+    seen: Observations,
+    looked: std::time::Instant,
     now: Time,
     rises_in: Option<EnvironmentKey>,
     lowered: Vec<Lower>,
-) -> Result<Wake, Error> {
+}
+
+/// Reads everything afresh and decides again, one schedule at a time in each Environment. What was lowered already is
+/// not sent twice.
+async fn decide_afresh(world: &World, object: &Guarded<MigrationSchedule>, decided: Decided) -> Result<Wake, Error> {
+    let Decided { mut seen, looked, now, rises_in, lowered } = decided;
     let turn = rises_in.as_ref().map(|key| world.turn(key));
     let _held = match &turn {
         Some(turn) => Some(turn.lock().await),
@@ -158,7 +171,12 @@ async fn decide_afresh(
     };
     let (mut told, state) = view(world, &subject, &runs, &orders, owned.as_ref().map(|(e, key)| (key, e.as_ref())));
     told.neighbours = neighbours(world, &told, &state, &fresh, Sight::Fresh).await;
-    let decision = step(&told, &state, seen, now);
+    if owned.is_some() && looked.elapsed() > OLD {
+        seen = look(world, &fresh, &told, &state).await;
+    }
+    // What is on its way down was decided then; whatever waited for its turn is decided now.
+    let now = if lowered.is_empty() { clock::now() } else { now };
+    let decision = step(&told, &state, &seen, now);
     carry_out(world, &fresh, &told, &state, decision, lowered).await
 }
 
@@ -178,24 +196,29 @@ async fn carry_out(
     }
     taken &= seal(world, &decision.seals).await;
     if decision.finalizer == Finalizer::Add {
-        world.store.finalizer(object, true).await?;
+        world.wrote(world.store.finalizer(object, true).await?);
         return Ok(Wake::Now);
     }
     // Whatever becomes of the writes: how long pods have been crashing must not be forgotten because a status is refused.
     world.memory.keep(&told.uid, decision.state.ledgers.clone());
     let before: Vec<&Run> = state.runs.values().collect();
     let after: Vec<&Run> = decision.state.runs.values().collect();
-    let fence = world.store.persist(&before, &after).await?;
+    let stored = |run| {
+        world.caches.runs.take(&Event::Apply(DeserializeGuard(Ok(run))));
+    };
+    let fence = world.store.persist(&before, &after, stored).await?;
     if let Motion::Advance(raises, restarts) = &decision.motion {
         taken &= advance(world, &fence, raises, restarts).await;
     }
-    report(world, object, told, &decision).await?;
+    let reported = report(world, object, told, &decision).await?;
     let changed = state.runs != decision.state.runs || !decision.seals.is_empty() || !decision.answers.is_empty();
     if decision.finalizer == Finalizer::Remove {
-        world.store.finalizer(object, false).await?;
+        world.store.finalizer(reported.as_deref().unwrap_or(object), false).await?;
     }
+    let opened = after.len() > before.len();
     Ok(match (taken, changed) {
-        (true, true) => Wake::Now,
+        (true, true) if moved || opened || !decision.answers.is_empty() => Wake::Now,
+        (true, true) => Wake::At(decision.wake.min(clock::now() + RETRY)),
         (true, false) if !moved => Wake::At(decision.wake),
         // Also what was taken and changes no run, as a restart: to look again at once would be to send it again at once.
         (false, _) | (true, false) => Wake::At(clock::now() + RETRY),
@@ -262,13 +285,13 @@ fn told_of(world: &World, result: &Result<(), Error>, kind: &'static str, place:
     result.is_ok()
 }
 
-/// Tells people: status, answers to orders, events, log.
+/// Tells people: status, answers to orders, events, log. Gives the schedule where its status was written.
 async fn report(
     world: &World,
     object: &Guarded<MigrationSchedule>,
     told: &View,
     decision: &Decision,
-) -> Result<(), Error> {
+) -> Result<Option<Arc<Guarded<MigrationSchedule>>>, Error> {
     for (name, transition) in &decision.transitions {
         world.telemetry.transition(transition.to);
         let Some(run) = decision.state.runs.get(name) else { continue };
@@ -280,9 +303,11 @@ async fn report(
             tracing::warn!(%error, "an event could not be written");
         }
     }
+    let mut reported = None;
     if decision.status != told.status {
         let version = object.resource_version().unwrap_or_default();
-        world.store.report(&told.namespace, &told.name, &version, &decision.status).await?;
+        let object = world.store.report(&told.namespace, &told.name, &version, &decision.status).await?;
+        reported = Some(world.wrote(object));
     }
     if let Some(back) = told.went_back {
         world.versions.told(&told.uid, back);
@@ -291,7 +316,7 @@ async fn report(
     for answer in &decision.answers {
         world.store.answer(&told.namespace, answer).await?;
     }
-    Ok(())
+    Ok(reported)
 }
 
 /// Says in a schedule's status that its pass panicked.

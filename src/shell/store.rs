@@ -1,13 +1,15 @@
 //! Reading and writing Hoist's own objects. Every status is written against the version that was read.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
 use super::clock;
 use super::error::{CALL, Error, within};
+use super::joint::{Joint, Joints};
 use super::versions::Versions;
 use super::world::Guarded;
 use crate::api::{
@@ -45,6 +47,9 @@ pub struct Fence(());
 pub struct Store {
     client: Client,
     versions: Arc<Versions>,
+    runs_of: Arc<Joints<Vec<Arc<Guarded<MigrationRun>>>>>,
+    runs_in: Arc<Joint<Vec<Arc<Guarded<MigrationRun>>>>>,
+    orders_in: Arc<Joints<Vec<Arc<Guarded<Intervention>>>>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -56,7 +61,7 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Objects behind this client, which must not retry by itself.
     pub fn new(client: Client, versions: Arc<Versions>) -> Self {
-        Self { client, versions }
+        Self { client, versions, runs_of: Arc::default(), runs_in: Arc::default(), orders_in: Arc::default() }
     }
 
     /// Lists what is there now, and notices where that is older than what was there before.
@@ -76,29 +81,36 @@ impl Store {
         Ok(list.items.into_iter().map(Arc::new).collect())
     }
 
-    /// Stores every run that differs from what was read, each guarded by its version.
+    /// Stores every run that differs from what was read, each guarded by its version; `stored` is given what came of it.
     ///
     /// # Errors
     /// The first write that was refused. The others are tried all the same, so that one run cannot keep another's
     /// rollback from being stored; the next pass goes on from there.
-    pub async fn persist(&self, before: &[&Run], after: &[&Run]) -> Result<Fence, Error> {
+    pub async fn persist(
+        &self,
+        before: &[&Run],
+        after: &[&Run],
+        stored: impl Fn(MigrationRun),
+    ) -> Result<Fence, Error> {
         let mut refused = Ok(Fence(()));
         for run in after {
             if before.iter().any(|b| b == run) {
                 continue;
             }
-            let stored = match &run.version {
+            let result = match &run.version {
                 Some(version) => self.replace(run, version).await,
                 None => self.create(run).await,
             };
-            if let (Err(error), true) = (stored, refused.is_ok()) {
-                refused = Err(error);
+            match result {
+                Ok(run) => stored(run),
+                Err(error) if refused.is_ok() => refused = Err(error),
+                Err(_) => {}
             }
         }
         refused
     }
 
-    async fn create(&self, run: &Run) -> Result<(), Error> {
+    async fn create(&self, run: &Run) -> Result<MigrationRun, Error> {
         let api = self.runs(&run.namespace);
         let mut object = MigrationRun::new(&run.name, run.spec.clone());
         let e = &run.spec.environment;
@@ -124,26 +136,26 @@ impl Store {
         self.replace(run, &created.metadata.resource_version.unwrap_or_default()).await
     }
 
-    async fn replace(&self, run: &Run, version: &str) -> Result<(), Error> {
+    async fn replace(&self, run: &Run, version: &str) -> Result<MigrationRun, Error> {
         let mut object = MigrationRun::new(&run.name, run.spec.clone());
         object.metadata.namespace = Some(run.namespace.clone());
         object.metadata.resource_version = Some(version.to_owned());
         object.status = Some(run.status());
         let api = self.runs(&run.namespace);
-        within("store a run", CALL, api.replace_status(&run.name, &post(), &object)).await.map(drop)
+        within("store a run", CALL, api.replace_status(&run.name, &post(), &object)).await
     }
 
-    /// Writes a schedule's status against the version that was read.
+    /// Writes a schedule's status against the version that was read, and gives the schedule as it is then.
     pub async fn report(
         &self,
         namespace: &str,
         name: &str,
         version: &str,
         status: &MigrationScheduleStatus,
-    ) -> Result<(), Error> {
+    ) -> Result<Guarded<MigrationSchedule>, Error> {
         let body = json!({ "metadata": { "resourceVersion": version }, "status": status });
         let api = self.schedules(namespace);
-        within("report a schedule", CALL, api.patch_status(name, &params(), &Patch::Merge(&body))).await.map(drop)
+        within("report a schedule", CALL, api.patch_status(name, &params(), &Patch::Merge(&body))).await
     }
 
     /// Answers an order, once.
@@ -159,8 +171,13 @@ impl Store {
         within("answer an order", CALL, api.patch_status(&answer.name, &params(), &Patch::Merge(&body))).await.map(drop)
     }
 
-    /// Puts the finalizer on a schedule, or takes it away, against the version that was read.
-    pub async fn finalizer(&self, schedule: &impl ResourceExt, present: bool) -> Result<(), Error> {
+    /// Puts the finalizer on a schedule, or takes it away, against the version that was read, and gives the schedule as it
+    /// is then.
+    pub async fn finalizer(
+        &self,
+        schedule: &impl ResourceExt,
+        present: bool,
+    ) -> Result<Guarded<MigrationSchedule>, Error> {
         let mut finalizers = schedule.finalizers().to_vec();
         finalizers.retain(|f| f != FINALIZER);
         if present {
@@ -169,30 +186,52 @@ impl Store {
         let body = json!({ "metadata": { "resourceVersion": schedule.resource_version(), "finalizers": finalizers } });
         let namespace = schedule.namespace().unwrap_or_default();
         let api = self.schedules(&namespace);
-        within("set the finalizer", CALL, api.patch(&schedule.name_any(), &params(), &Patch::Merge(&body)))
-            .await
-            .map(drop)
+        within("set the finalizer", CALL, api.patch(&schedule.name_any(), &params(), &Patch::Merge(&body))).await
     }
 
-    /// The runs of a schedule, fresh.
+    /// The runs of a schedule, fresh: one list for all schedules of a namespace that ask at the same time.
     pub async fn runs_of(&self, namespace: &str, uid: &str) -> Result<Vec<Arc<Guarded<MigrationRun>>>, Error> {
-        let own = ListParams::default().labels(&format!("{SCHEDULE_LABEL}={uid}"));
-        self.list("list runs", RUNS, Api::namespaced(self.client.clone(), namespace), own).await
+        let api: Api<Guarded<MigrationRun>> = Api::namespaced(self.client.clone(), namespace);
+        let ask = async |uids: &BTreeSet<String>| {
+            let theirs = ListParams::default().labels(&one_of(SCHEDULE_LABEL, uids));
+            let mut all: BTreeMap<String, Vec<_>> = BTreeMap::new();
+            for run in self.list("list runs", RUNS, api, theirs).await? {
+                let uid = run.labels().get(SCHEDULE_LABEL).cloned().unwrap_or_default();
+                all.entry(uid).or_default().push(run);
+            }
+            Ok(all)
+        };
+        self.runs_of.to(namespace).part(uid, ask).await
     }
 
-    /// The runs of all schedules in the Environments of a namespace, fresh.
+    /// The runs of all schedules in an Environment, fresh: one list for all who ask at the same time.
     ///
     /// # Errors
     /// No answer from the API server. A run that is malformed is in the list as such: it could be one that is in work.
-    pub async fn runs_in(&self, namespace: &str) -> Result<Vec<Arc<Guarded<MigrationRun>>>, Error> {
-        let here = ListParams::default().labels(&format!("{ENVIRONMENT_NAMESPACE_LABEL}={namespace}"));
-        self.list("list an Environment's runs", RUNS, Api::all(self.client.clone()), here).await
+    pub async fn runs_in(&self, key: &EnvironmentKey) -> Result<Vec<Arc<Guarded<MigrationRun>>>, Error> {
+        let api: Api<Guarded<MigrationRun>> = Api::all(self.client.clone());
+        let ask = async |keys: &BTreeSet<String>| {
+            let part = |which: fn((&str, &str)) -> String| -> BTreeSet<String> {
+                keys.iter().filter_map(|key| key.split_once('/')).map(which).collect()
+            };
+            let (namespaces, names) = (part(|(n, _)| n.to_owned()), part(|(_, n)| n.to_owned()));
+            // Every name in every namespace, so it may be more than was asked for.
+            let labels = [one_of(ENVIRONMENT_NAMESPACE_LABEL, &namespaces), one_of(ENVIRONMENT_LABEL, &names)];
+            let here = ListParams::default().labels(&labels.join(","));
+            let mut all: BTreeMap<String, Vec<_>> = BTreeMap::new();
+            for run in self.list("list an Environment's runs", RUNS, api, here).await? {
+                let label = |name: &str| run.labels().get(name).cloned().unwrap_or_default();
+                let key = format!("{}/{}", label(ENVIRONMENT_NAMESPACE_LABEL), label(ENVIRONMENT_LABEL));
+                all.entry(key).or_default().push(run);
+            }
+            Ok(all)
+        };
+        self.runs_in.part(&key.to_string(), ask).await
     }
 
     /// A schedule, fresh, or what is wrong with it.
     pub async fn schedule(&self, namespace: &str, name: &str) -> Result<Option<Guarded<MigrationSchedule>>, Error> {
-        let api: Api<Guarded<MigrationSchedule>> = Api::namespaced(self.client.clone(), namespace);
-        super::error::found(within("read a schedule", CALL, api.get(name)).await)
+        super::error::found(within("read a schedule", CALL, self.schedules(namespace).get(name)).await)
     }
 
     /// An Environment, fresh, or what is wrong with it.
@@ -201,19 +240,30 @@ impl Store {
         super::error::found(within("read an Environment", CALL, api.get(&key.name)).await)
     }
 
-    /// The orders of a namespace, fresh.
+    /// The orders of a namespace, fresh: one list for all who ask at the same time.
     pub async fn orders_in(&self, namespace: &str) -> Result<Vec<Arc<Guarded<Intervention>>>, Error> {
-        self.list("list orders", ORDERS, Api::namespaced(self.client.clone(), namespace), ListParams::default()).await
+        let api = Api::namespaced(self.client.clone(), namespace);
+        let ask = async |all: &BTreeSet<String>| {
+            let orders = self.list("list orders", ORDERS, api, ListParams::default()).await?;
+            Ok(all.iter().map(|key| (key.clone(), orders.clone())).collect())
+        };
+        self.orders_in.to(namespace).part("", ask).await
     }
 
     fn runs(&self, namespace: &str) -> Api<MigrationRun> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// Schedules as dynamic objects: patches also reach one that this version cannot read whole.
-    fn schedules(&self, namespace: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), namespace, &ApiResource::erase::<MigrationSchedule>(&()))
+    /// Patches also reach a schedule that this version cannot read whole.
+    fn schedules(&self, namespace: &str) -> Api<Guarded<MigrationSchedule>> {
+        Api::namespaced(self.client.clone(), namespace)
     }
+}
+
+/// A selector for whatever has one of these values.
+fn one_of(label: &str, values: &BTreeSet<String>) -> String {
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    format!("{label} in ({})", values.join(","))
 }
 
 fn params() -> PatchParams {

@@ -4,13 +4,25 @@
 //! whenever a renewal meets another version than the last one left. What a watch brings is late by nature; it raises the mark and proves nothing else. A daemon that
 //! starts in the very moment of a restore has nothing to compare with and cannot know.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use kube::ResourceExt;
 use tokio::sync::watch;
 
 use super::clock;
 use crate::api::Time;
+
+/// Which of two readings of an object is the later one. Versions that are no numbers cannot be compared; the API convention
+/// has promised numbers since Kubernetes 1.35.
+pub fn order(one: &impl ResourceExt, other: &impl ResourceExt) -> Option<Ordering> {
+    let (one, other) = (one.meta().resource_version.as_deref()?, other.meta().resource_version.as_deref()?);
+    if one == other {
+        return Some(Ordering::Equal);
+    }
+    Some(one.parse::<u64>().ok()?.cmp(&other.parse::<u64>().ok()?))
+}
 
 /// The highest versions that were seen, and when they last went back.
 #[derive(Debug)]
@@ -42,7 +54,6 @@ impl Versions {
 
     /// Notes a version that was seen in passing.
     pub fn note(&self, kind: &'static str, version: Option<&str>) {
-        // Whatever is no number cannot be compared; the API convention has promised one since Kubernetes 1.35.
         let Some(version) = version.and_then(|v| v.parse::<u64>().ok()) else { return };
         let mut seen = self.lock();
         let highest = seen.highest.entry(kind).or_default();

@@ -145,36 +145,22 @@ pub async fn neighbours(
     let mut neighbours = Neighbours::default();
     for run in state.runs.values().filter(|r| r.stage.state() == RunState::Gating) {
         let key = run.environment();
+        let near = world.caches.runs.of(&of_environments(&key.namespace));
         let found = match sight {
-            Sight::Cached => Ok(world.caches.runs.of(&of_environments(&key.namespace))),
-            Sight::Fresh => world.store.runs_in(&key.namespace).await,
+            Sight::Cached => Ok(near.clone()),
+            Sight::Fresh => world.store.runs_in(key).await,
         };
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => {
-                neighbours.busy.insert(key.clone(), format!("as far as can be told, because {error}"));
-                continue;
-            }
+        let busy = match &found {
+            Ok(found) => found.iter().find_map(|other| at_work(other, key, &view.uid)),
+            Err(error) => Some(format!("as far as can be told, because {error}")),
         };
-        let mut theirs = Vec::new();
-        for other in &found {
-            match &other.0 {
-                Ok(other) if other.spec.schedule.uid != view.uid => theirs.push(other),
-                Ok(_) => {}
-                Err(error) => {
-                    if let Some(who) = malformed(other, key, &view.uid, &error.error) {
-                        neighbours.busy.insert(key.clone(), who);
-                    }
-                }
-            }
-        }
-        for other in theirs.iter().filter(|r| r.spec.environment == *key) {
-            if other.status.as_ref().is_some_and(|s| s.state.is_in_work()) {
-                let name = format!("{}/{}", other.namespace().unwrap_or_default(), other.spec.schedule.name);
-                neighbours.busy.insert(key.clone(), format!("{name}, phase {}", other.spec.phase));
-            }
+        if let Some(who) = busy {
+            neighbours.busy.insert(key.clone(), who);
         }
         let Some(flip) = view.flip_plan(run) else { continue };
+        // What a stale cache misses, the stamp on the target shows.
+        let theirs = near.iter().filter_map(|r| r.0.as_ref().ok()).filter(|r| r.spec.schedule.uid != view.uid);
+        let theirs: Vec<&MigrationRun> = theirs.collect();
         for target in &flip.targets {
             if let Some(by) = claimant(world, object, &theirs, target) {
                 neighbours.claimed.insert(target.place.clone(), by);
@@ -184,7 +170,19 @@ pub async fn neighbours(
     neighbours
 }
 
-/// What is said of a run of another schedule that cannot be read, where its labels place it in an Environment.
+/// What is said of a run of another schedule that is in work in an Environment.
+fn at_work(run: &Guarded<MigrationRun>, key: &EnvironmentKey, own: &str) -> Option<String> {
+    let other = match &run.0 {
+        Ok(run) => run,
+        Err(error) => return malformed(run, key, own, &error.error),
+    };
+    let in_work = other.status.as_ref().is_some_and(|s| s.state.is_in_work());
+    let theirs = in_work && other.spec.environment == *key && other.spec.schedule.uid != own;
+    let name = format!("{}/{}", other.namespace().unwrap_or_default(), other.spec.schedule.name);
+    theirs.then(|| format!("{name}, phase {}", other.spec.phase))
+}
+
+/// What is said of one that cannot be read, where its labels place it there.
 fn malformed(run: &Guarded<MigrationRun>, key: &EnvironmentKey, own: &str, error: &str) -> Option<String> {
     let labels = run.labels();
     let here = labels.get(ENVIRONMENT_LABEL) == Some(&key.name) && labels.get(SCHEDULE_LABEL).is_none_or(|l| l != own);
@@ -236,7 +234,11 @@ fn near(schedule: &MigrationSchedule, place: &TargetPlace) -> bool {
 /// Whether a schedule's plan writes a place, through whichever Environment.
 fn wants(world: &World, schedule: &MigrationSchedule, place: &TargetPlace) -> bool {
     let namespace = schedule.namespace().unwrap_or_default();
-    Plan::parse(&namespace, &schedule.spec, &places(world, &namespace, &schedule.spec, None)).is_ok_and(|plan| {
+    let places = places(world, &namespace, &schedule.spec, None);
+    if !Plan::may_write(&namespace, &schedule.spec, &places, place) {
+        return false;
+    }
+    Plan::parse(&namespace, &schedule.spec, &places).is_ok_and(|plan| {
         let flips = plan.steps().filter_map(|(_, e)| e.flip.as_ref().ok());
         flips.flat_map(|f| &f.targets).any(|t| t.place == *place)
     })

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::reflector::Store as Cache;
+use kube::runtime::reflector::{ObjectRef, Store as Cache};
 use kube::{Client, ResourceExt};
 
 use super::cache::Grouped;
@@ -17,6 +17,7 @@ use super::store::{ENVIRONMENT_NAMESPACE_LABEL, SCHEDULE_LABEL, Store};
 use super::targets::Targets;
 use super::telemetry::Telemetry;
 use super::versions::Versions;
+use super::written::Written;
 use crate::api::{Environment, EnvironmentKey, Intervention, MigrationRun, MigrationSchedule};
 use crate::engine::RunLedger;
 
@@ -44,7 +45,7 @@ pub struct World {
     /// Who may call when.
     pub lanes: Lanes,
     /// Whether every cache has seen the whole of its list once.
-    pub filled: AtomicBool,
+    pub filled: Arc<AtomicBool>,
     /// Whether resource versions went back.
     pub versions: Arc<Versions>,
     /// What watches have seen.
@@ -57,12 +58,16 @@ pub struct World {
     pub retreat: Targets,
     /// Where evidence comes from.
     pub prometheus: Prometheus,
+    /// Schedules as this process last wrote them.
+    pub written: Written,
     /// What is counted.
     pub telemetry: Arc<Telemetry>,
     /// The evidence of each schedule's runs, by uid. Lost with the process; Prometheus has it still.
     pub memory: Memory,
     /// Changes whenever a person's order is seen, so that a pass that waits for answers notices.
     pub arrivals: tokio::sync::watch::Sender<()>,
+    /// Passes that failed in a row, by schedule.
+    pub failures: Mutex<BTreeMap<String, u32>>,
     /// Whether this process may act.
     pub leadership: Leadership,
     /// One lock for each Environment: between "nobody else is at work here" and "we are" nobody may come in.
@@ -81,13 +86,15 @@ impl World {
         Self {
             caches,
             lanes: Lanes::default(),
-            filled: AtomicBool::new(false),
+            filled: Arc::default(),
+            failures: Mutex::default(),
             store: Store::new(client.clone(), Arc::clone(&versions)),
             targets: Targets::new(client.clone()),
             retreat: Targets::new(retreat),
             versions,
             prometheus: Prometheus::new(client.clone()),
             telemetry: Arc::new(Telemetry::default()),
+            written: Written::default(),
             memory: Memory::default(),
             arrivals: tokio::sync::watch::Sender::new(()),
             leadership,
@@ -100,8 +107,15 @@ impl World {
     pub fn sweep(&self) {
         let living: BTreeSet<String> = self.caches.schedules.state().iter().filter_map(|s| s.uid()).collect();
         self.memory.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| living.contains(uid));
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| living.contains(uid));
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+    }
+
+    /// Notes a schedule as this process has just written it.
+    pub fn wrote(&self, object: Guarded<MigrationSchedule>) -> Arc<Guarded<MigrationSchedule>> {
+        let seen = self.caches.schedules.get(&ObjectRef::from_obj(&object));
+        self.written.note(object, seen)
     }
 
     /// The lock of an Environment.
