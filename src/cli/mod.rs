@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use kube::api::{Api, ApiResource, DynamicObject};
-use kube::{Client, ResourceExt};
+use kube::api::Api;
+use kube::{Client, Resource, ResourceExt};
 
 use crate::api::{MigrationRun, MigrationSchedule, MigrationScheduleStatus};
 use crate::shell::error::within;
+use crate::shell::guard::Guarded;
 use crate::shell::store::Store;
 
 /// Carries a feature flag through environments on evidence, and puts it back by itself.
@@ -126,11 +127,9 @@ struct Known {
 }
 
 async fn schedule(client: &Client, namespace: &str, name: &str) -> Result<Known, String> {
-    let resource = ApiResource::erase::<MigrationSchedule>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let api: Api<Guarded<MigrationSchedule>> = Api::namespaced(client.clone(), namespace);
     let object = within("read the schedule", PATIENCE, api.get(name)).await.map_err(|e| e.to_string())?;
-    let status = object.data.get("status").and_then(|s| serde_json::from_value(s.clone()).ok());
-    Ok(Known { metadata: object.metadata, status })
+    Ok(Known { metadata: object.meta().clone(), status: object.status() })
 }
 
 /// The runs of a schedule, and what is wrong with those that cannot be read.

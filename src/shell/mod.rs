@@ -7,6 +7,7 @@ pub mod clock;
 pub mod controller;
 pub mod error;
 mod events;
+pub(crate) mod guard;
 mod http;
 mod joint;
 mod lanes;

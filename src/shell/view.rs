@@ -26,7 +26,7 @@ impl Subject<'_> {
     }
 
     fn status(&self) -> MigrationScheduleStatus {
-        self.object.0.as_ref().ok().and_then(|s| s.status.clone()).unwrap_or_default()
+        self.object.status().unwrap_or_default()
     }
 }
 

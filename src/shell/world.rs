@@ -5,11 +5,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store as Cache};
 use kube::{Client, ResourceExt};
 
 use super::cache::Grouped;
+pub use super::guard::Guarded;
 use super::lanes::Lanes;
 use super::lease::Leadership;
 use super::prometheus::Prometheus;
@@ -20,9 +21,6 @@ use super::versions::Versions;
 use super::written::Written;
 use crate::api::{Environment, EnvironmentKey, Intervention, MigrationRun, MigrationSchedule};
 use crate::engine::RunLedger;
-
-/// An object as it was stored, or what is wrong with it: one malformed object must not blind a list.
-pub type Guarded<K> = DeserializeGuard<K>;
 
 /// The caches that watches fill.
 pub struct Caches {
