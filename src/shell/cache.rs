@@ -120,21 +120,23 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The kinds that were listed to their end at least once. kube's own caches wake only the last who waits for them.
+/// The kinds that were listed to their end, and in which round at last. kube's own caches wake only the last who waits
+/// for them.
 #[derive(Clone, Debug)]
-pub struct Listed(watch::Sender<BTreeSet<&'static str>>);
+pub struct Listed(watch::Sender<BTreeMap<&'static str, u64>>);
 
 impl Default for Listed {
     fn default() -> Self {
-        Self(watch::Sender::new(BTreeSet::new()))
+        Self(watch::Sender::new(BTreeMap::new()))
     }
 }
 
 impl Listed {
-    /// Waits until so many kinds were.
-    pub async fn all(&self, kinds: usize) {
+    /// Waits until so many kinds were, in this round or a later one.
+    pub async fn all(&self, kinds: usize, round: u64) {
+        let all = |listed: &BTreeMap<_, u64>| listed.values().filter(|last| **last >= round).count() >= kinds;
         // The sender is this very one.
-        let _ = self.0.subscribe().wait_for(|listed| listed.len() >= kinds).await;
+        let _ = self.0.subscribe().wait_for(all).await;
     }
 }
 
@@ -143,8 +145,8 @@ impl Listed {
 pub struct Resync {
     /// This long after the last list, and up to a tenth more.
     pub every: Duration,
-    /// And whenever this changes: what was seen may not be so any more.
-    pub again: watch::Receiver<()>,
+    /// And whenever this changes, which begins a round: what was seen may not be so any more.
+    pub again: watch::Receiver<u64>,
     /// Where it is told.
     pub listed: Listed,
 }
@@ -155,6 +157,7 @@ where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
     loop {
+        let round = *resync.again.borrow_and_update();
         let config = watcher::Config::default().timeout(WATCH_SECONDS.0 + random(WATCH_SECONDS.1));
         let mut events = std::pin::pin!(watcher(api.clone(), config).default_backoff());
         let mut rest = std::pin::pin!(tokio::time::sleep(Duration::MAX));
@@ -170,7 +173,8 @@ where
                     seen(pruned(event));
                     if listed {
                         rest.set(tokio::time::sleep(resync.every + jitter(resync.every / 10)));
-                        resync.listed.0.send_if_modified(|kinds| kinds.insert(std::any::type_name::<K>()));
+                        let kind = std::any::type_name::<K>();
+                        resync.listed.0.send_if_modified(|kinds| kinds.insert(kind, round) != Some(round));
                     }
                 }
                 Some(Err(error)) => {
@@ -221,6 +225,7 @@ fn random(end: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
@@ -255,6 +260,17 @@ mod tests {
         assert_eq!((names(&cache, "a"), names(&cache, "b")), (vec!["two".to_owned()], vec!["one".to_owned()]));
         cache.take(&Event::Delete(object("one", "whatever", "4")));
         assert_eq!((names(&cache, "b").len(), cache.all().len()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn what_was_listed_in_an_earlier_round_does_not_count() {
+        let listed = Listed::default();
+        let of = |kinds: &[(&'static str, u64)]| listed.0.send_replace(kinds.iter().copied().collect());
+        of(&[("runs", 1), ("orders", 0)]);
+        listed.all(2, 0).await;
+        assert!(listed.all(2, 1).now_or_never().is_none());
+        of(&[("runs", 1), ("orders", 2)]);
+        listed.all(2, 1).await;
     }
 
     #[test]

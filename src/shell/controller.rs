@@ -319,13 +319,29 @@ impl Followed {
     /// Says that all is ready once the caches are, and looks at every schedule whenever this process begins to lead. Only
     /// then: what half-filled caches show would make runs seem missing that are there.
     async fn lead(self, listed: Listed, kinds: usize) {
-        listed.all(kinds).await;
+        let catching_up = self.catch_up(&listed, kinds);
+        listed.all(kinds, 0).await;
         self.world.filled.store(true, Ordering::Release);
         tracing::info!("ready");
-        loop {
-            self.world.leadership.gained().await;
-            self.queue.put_all(&self.world);
-            self.world.leadership.lost().await;
+        let leading = async {
+            loop {
+                self.world.leadership.gained().await;
+                self.queue.put_all(&self.world);
+                self.world.leadership.lost().await;
+            }
+        };
+        tokio::join!(leading, catching_up);
+    }
+
+    /// Says when the caches were filled anew after versions went back.
+    fn catch_up(&self, listed: &Listed, kinds: usize) -> impl Future<Output = ()> {
+        let (mut again, world, listed) = (self.world.versions.again(), Arc::clone(&self.world), listed.clone());
+        async move {
+            while again.changed().await.is_ok() {
+                let round = *again.borrow_and_update();
+                listed.all(kinds, round).await;
+                world.versions.caught_up(round);
+            }
         }
     }
 }

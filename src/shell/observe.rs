@@ -57,7 +57,7 @@ async fn answer(world: &World, namespace: &str, probe: Probe, flag_of: &impl Fn(
     match probe {
         Probe::Target(place) => {
             let _slot = world.lanes.look(namespace).await;
-            let reading = world.targets.read(&place, &flag_of(&place)).await;
+            let reading = looked_at(world, &place, &flag_of(&place)).await;
             Answer::Target(place, reading)
         }
         Probe::Workload(key) => {
@@ -71,4 +71,15 @@ async fn answer(world: &World, namespace: &str, probe: Probe, flag_of: &impl Fn(
             Answer::Measured((measure.run, measure.check), measured)
         }
     }
+}
+
+/// Reads a target, and notices where it is older than it was before.
+async fn looked_at(world: &World, place: &TargetPlace, flag: &str) -> Result<TargetReading, Error> {
+    let name = place.to_string();
+    let mark = world.versions.mark(&name);
+    let reading = world.targets.read(place, flag).await;
+    if let Ok(TargetReading::Found(found)) = &reading {
+        world.versions.compare(&name, mark, Some(&found.resource_version));
+    }
+    reading
 }

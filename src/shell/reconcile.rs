@@ -55,6 +55,9 @@ pub async fn reconcile(world: &World, object: Arc<Guarded<MigrationSchedule>>) -
     if !world.leadership.holds() {
         return Err(Error::Stale { what: "another controller may lead by now" });
     }
+    if world.versions.is_behind() {
+        return Err(Error::Stale { what: "resource versions went back, and not everything is listed anew yet" });
+    }
     let now = clock::now();
     let decision = step(&told, &state, &seen, now);
     let mut lowered = Vec::new();
@@ -321,7 +324,7 @@ async fn report(
 
 /// Says in a schedule's status that its pass panicked.
 pub async fn tell_of_bug(world: &World, object: &Guarded<MigrationSchedule>) {
-    let before = object.0.as_ref().ok().and_then(|s| s.status.clone()).unwrap_or_default();
+    let before = object.status().unwrap_or_default();
     let status = bug(&before, object.meta().generation.unwrap_or(0), clock::now());
     tracing::error!(schedule = %object.name_any(), "a pass panicked: neither watched nor advanced until this is mended");
     if status == before {

@@ -1,12 +1,14 @@
 //! Resource versions that go back: a restored backup under a living daemon (law 4).
 //!
-//! Only answers that speak for the API server's present are compared: lists without a version, and the Lease, which is read
-//! whenever a renewal meets another version than the last one left. What a watch brings is late by nature; it raises the mark and proves nothing else. A daemon that
-//! starts in the very moment of a restore has nothing to compare with and cannot know.
+//! Only answers that speak for the API server's present are compared: lists without a version, targets, and the Lease,
+//! which is read whenever a renewal meets another version than the last one left. What a watch brings is late by nature;
+//! it raises the mark and proves nothing else. A daemon that starts in the very moment of a restore has nothing to compare
+//! with and cannot know.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use tokio::sync::watch;
@@ -24,44 +26,52 @@ pub fn order(one: &impl ResourceExt, other: &impl ResourceExt) -> Option<Orderin
     Some(one.parse::<u64>().ok()?.cmp(&other.parse::<u64>().ok()?))
 }
 
+/// How long passes wait at most for the caches to be filled anew: a retreat must not depend on whole lists for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The highest versions that were seen, and when they last went back.
 #[derive(Debug)]
 pub struct Versions {
     seen: Mutex<Seen>,
-    again: watch::Sender<()>,
+    /// How often they went back.
+    again: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// By kind: kinds may be kept in different stores, which count apart.
-    highest: BTreeMap<&'static str, u64>,
+    /// By kind, because kinds may be kept in different stores, which count apart; of targets by place.
+    highest: BTreeMap<String, u64>,
     back: Option<Time>,
+    /// Since when the caches show what was true before.
+    behind: Option<Instant>,
     /// The schedules, by uid, whose status says since then that they are paused.
     paused: BTreeSet<String>,
 }
 
 impl Default for Versions {
     fn default() -> Self {
-        Self { seen: Mutex::default(), again: watch::Sender::new(()) }
+        Self { seen: Mutex::default(), again: watch::Sender::new(0) }
     }
 }
 
 impl Versions {
     /// What an answer must at least be, if it is asked for from now on.
-    pub fn mark(&self, kind: &'static str) -> u64 {
+    pub fn mark(&self, kind: &str) -> u64 {
         self.lock().highest.get(kind).copied().unwrap_or(0)
     }
 
     /// Notes a version that was seen in passing.
-    pub fn note(&self, kind: &'static str, version: Option<&str>) {
+    pub fn note(&self, kind: &str, version: Option<&str>) {
         let Some(version) = version.and_then(|v| v.parse::<u64>().ok()) else { return };
         let mut seen = self.lock();
-        let highest = seen.highest.entry(kind).or_default();
-        *highest = (*highest).max(version);
+        match seen.highest.get_mut(kind) {
+            Some(highest) => *highest = (*highest).max(version),
+            None => drop(seen.highest.insert(kind.to_owned(), version)),
+        }
     }
 
     /// Compares an answer that speaks for the present with the mark that was taken before it was asked for.
-    pub fn compare(&self, kind: &'static str, mark: u64, version: Option<&str>) {
+    pub fn compare(&self, kind: &str, mark: u64, version: Option<&str>) {
         let Some(now) = version.and_then(|v| v.parse::<u64>().ok()) else { return };
         if now >= mark {
             return self.note(kind, version);
@@ -71,7 +81,12 @@ impl Versions {
             // Another answer has found it out already.
             return;
         }
-        *seen = Seen { highest: BTreeMap::from([(kind, now)]), back: Some(clock::now()), paused: BTreeSet::new() };
+        *seen = Seen {
+            highest: BTreeMap::from([(kind.to_owned(), now)]),
+            back: Some(clock::now()),
+            behind: Some(clock::monotonic()),
+            paused: BTreeSet::new(),
+        };
         drop(seen);
         tracing::error!(
             kind,
@@ -79,7 +94,21 @@ impl Versions {
             now,
             "resource versions went back: a backup was restored; nothing advances"
         );
-        self.again.send_replace(());
+        self.again.send_modify(|round| *round += 1);
+    }
+
+    /// Whether the caches still show what was true before versions went back: what is read besides does not fit to it, and
+    /// a flag that is down again would be taken for one that somebody lowered.
+    pub fn is_behind(&self) -> bool {
+        self.lock().behind.is_some_and(|since| since.elapsed() < PATIENCE)
+    }
+
+    /// Notes that the caches were filled anew since versions went back for the so-manieth time.
+    pub fn caught_up(&self, round: u64) {
+        let mut seen = self.lock();
+        if *self.again.borrow() == round {
+            seen.behind = None;
+        }
     }
 
     /// When versions went back, where that does not stand in this schedule's status yet.
@@ -96,8 +125,8 @@ impl Versions {
         }
     }
 
-    /// Changes whenever versions went back.
-    pub fn again(&self) -> watch::Receiver<()> {
+    /// Changes whenever versions went back, and counts it.
+    pub fn again(&self) -> watch::Receiver<u64> {
         self.again.subscribe()
     }
 
@@ -137,6 +166,21 @@ mod tests {
         assert_eq!(versions.went_back("a", LONG_AGO), None, "it goes on from there");
         versions.compare("runs", versions.mark("runs"), Some("200"));
         assert!(versions.went_back("a", LONG_AGO).is_some(), "a second restore is another");
+    }
+
+    #[test]
+    fn caches_are_behind_until_they_were_filled_in_the_last_round() {
+        let versions = Versions::default();
+        versions.note("ConfigMap conduit/flags key F", Some("500"));
+        versions.note("ConfigMap conduit/other key F", Some("900"));
+        assert!(!versions.is_behind());
+        versions.compare("ConfigMap conduit/flags key F", 500, Some("300"));
+        assert!(versions.is_behind() && versions.went_back("a", LONG_AGO).is_some());
+        assert_eq!((*versions.again().borrow(), versions.mark("ConfigMap conduit/other key F")), (1, 0));
+        versions.caught_up(0);
+        assert!(versions.is_behind(), "that list was begun before");
+        versions.caught_up(1);
+        assert!(!versions.is_behind() && versions.went_back("a", LONG_AGO).is_some());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Follows the cluster: pods, the namespaces' labels and the ConfigMaps that say how pods behave.
 
+use std::task::Context;
+
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::api::{Patch, PatchParams};
@@ -7,6 +9,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::traffic::Behaviour;
 use crate::{Shared, environment, hold};
@@ -15,7 +18,7 @@ use crate::{Shared, environment, hold};
 const BEHAVIOUR_LABEL: &str = "sim.hoist.dev/behaviour";
 
 pub async fn namespaces(client: Client, world: Shared) -> anyhow::Result<()> {
-    let mut events = follow::<Namespace>(Api::all(client), watcher::Config::default());
+    let mut events = follow::<Namespace>(Api::all(client), watcher::Config::default())?;
     while let Some(event) = events.next().await {
         let (namespace, exists) = match &event {
             Event::Apply(namespace) | Event::InitApply(namespace) => (namespace, true),
@@ -30,7 +33,7 @@ pub async fn namespaces(client: Client, world: Shared) -> anyhow::Result<()> {
 
 pub async fn behaviours(client: Client, world: Shared) -> anyhow::Result<()> {
     let selected = watcher::Config::default().fields("metadata.name=conduit-behaviour");
-    let mut events = follow::<ConfigMap>(Api::all(client), selected);
+    let mut events = follow::<ConfigMap>(Api::all(client), selected)?;
     while let Some(event) = events.next().await {
         let (map, behaviour) = match &event {
             Event::Apply(map) | Event::InitApply(map) => {
@@ -45,7 +48,7 @@ pub async fn behaviours(client: Client, world: Shared) -> anyhow::Result<()> {
 }
 
 pub async fn pods(client: Client, world: Shared) -> anyhow::Result<()> {
-    let mut events = follow::<Pod>(Api::all(client.clone()), watcher::Config::default().labels("app=conduit"));
+    let mut events = follow::<Pod>(Api::all(client.clone()), watcher::Config::default().labels("app=conduit"))?;
     let mut listed = Vec::new();
     while let Some(event) = events.next().await {
         match event {
@@ -109,12 +112,21 @@ async fn announce_enabled(pod: &Pod, client: &Client) {
     }
 }
 
-/// A watch that goes on after errors, which it reports.
-fn follow<K>(api: Api<K>, selected: watcher::Config) -> impl Stream<Item = Event<K>> + Unpin
+/// A watch that goes on after errors, which it reports, and that lists everything anew on SIGHUP.
+fn follow<K>(api: Api<K>, selected: watcher::Config) -> anyhow::Result<impl Stream<Item = Event<K>> + Unpin>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
     K::DynamicType: Default,
 {
-    let events = watcher(api, selected).default_backoff();
-    Box::pin(events.filter_map(|event| async { event.map_err(|error| eprintln!("watch: {error}")).ok() }))
+    let begin = move || Box::pin(watcher(api.clone(), selected.clone()).default_backoff());
+    let mut called = signal(SignalKind::hangup())?;
+    let mut events = begin();
+    let next = move |context: &mut Context<'_>| {
+        while called.poll_recv(context).is_ready() {
+            events = begin();
+        }
+        events.poll_next_unpin(context)
+    };
+    let events = futures::stream::poll_fn(next);
+    Ok(Box::pin(events.filter_map(|event| async { event.map_err(|error| eprintln!("watch: {error}")).ok() })))
 }

@@ -7,16 +7,20 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::fixture::{Cluster, Process};
+use crate::fixture::{Cluster, Conduit, Process};
 use crate::plan::{Deed, How, Part, length};
 
 /// Until a part that was started again answers.
 const BACK: Duration = Duration::from_secs(60);
 
+/// Those who follow the API server and would wait for versions that an older backup has not come to yet: whoever restores
+/// one starts them again.
+const FOLLOWERS: [&str; 3] = ["kube-controller-manager", "kube-scheduler", "kwok"];
+
 /// What was kept and started again; processes end with this value.
 #[derive(Default)]
 pub struct Control {
-    started: Vec<(Part, Process)>,
+    started: Vec<(&'static str, Process)>,
 }
 
 impl Part {
@@ -37,45 +41,55 @@ fn backup() -> PathBuf {
 }
 
 impl Control {
-    /// Does a deed to the control plane, from beginning to end.
-    pub async fn suffer(&mut self, deed: &Deed) {
+    /// Does a deed to the control plane, from beginning to end. Says when a backup was put back, while nobody answers.
+    pub async fn suffer(&mut self, deed: &Deed, restored: impl FnOnce()) {
         match deed {
             Deed::Outage { part, how: How::Stop, lasts } => {
-                let pid = self.pid(*part);
+                let pid = self.pid(part.name());
                 signal(pid, Signal::SIGSTOP);
                 tokio::time::sleep(length(*lasts)).await;
                 signal(pid, Signal::SIGCONT);
             }
             Deed::Outage { part, how: How::Kill, lasts } => {
-                let command = self.kill(*part);
+                let command = self.kill(part.name());
                 tokio::time::sleep(length(*lasts)).await;
-                self.start(*part, &command).await;
+                self.start(part.name(), &command).await;
             }
-            Deed::Restore { .. } => self.restore().await,
+            Deed::Backup => self.back_up(),
+            Deed::Restore => self.restore(restored).await,
             // Not done to the control plane.
             _ => {}
         }
     }
 
     /// Keeps a copy of what etcd has stored, taken while it stands still.
-    pub fn remember(&self) {
-        let pid = self.pid(Part::Etcd);
+    fn back_up(&self) {
+        let pid = self.pid(Part::Etcd.name());
         signal(pid, Signal::SIGSTOP);
+        drop(std::fs::remove_dir_all(backup()));
         copy(&state().join("etcd"), &backup());
         signal(pid, Signal::SIGCONT);
     }
 
     /// Puts etcd back to the copy, as whoever restores a backup does: with the API server down.
-    async fn restore(&mut self) {
-        let (server, etcd) = (self.kill(Part::ApiServer), self.kill(Part::Etcd));
+    async fn restore(&mut self, restored: impl FnOnce()) {
+        let (server, etcd) = (self.kill(Part::ApiServer.name()), self.kill(Part::Etcd.name()));
         std::fs::remove_dir_all(state().join("etcd")).expect("etcd's folder goes");
         copy(&backup(), &state().join("etcd"));
-        self.start(Part::Etcd, &etcd).await;
-        self.start(Part::ApiServer, &server).await;
+        // What it still answered has arrived by now.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        restored();
+        self.start(Part::Etcd.name(), &etcd).await;
+        self.start(Part::ApiServer.name(), &server).await;
+        for follower in FOLLOWERS {
+            let command = self.kill(follower);
+            self.start(follower, &command).await;
+        }
+        Conduit::shared().look_again();
     }
 
     /// Kills a part, and gives the command with which it ran.
-    fn kill(&mut self, part: Part) -> Vec<String> {
+    fn kill(&mut self, part: &'static str) -> Vec<String> {
         let pid = self.pid(part);
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).expect("the part runs");
         let words = command.split(|byte| *byte == 0).filter(|word| !word.is_empty());
@@ -88,8 +102,8 @@ impl Control {
         words
     }
 
-    async fn start(&mut self, part: Part, command: &[String]) {
-        let log = state().join("logs").join(format!("{}-again.log", part.name()));
+    async fn start(&mut self, part: &'static str, command: &[String]) {
+        let log = state().join("logs").join(format!("{part}-again.log"));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
         let process = Process::spawn(&command[0], |new| {
             new.args(&command[1..]).stdout(log.try_clone().expect("a log")).stderr(log);
@@ -101,11 +115,11 @@ impl Control {
         }
     }
 
-    fn pid(&self, part: Part) -> u32 {
+    fn pid(&self, part: &str) -> u32 {
         if let Some((_, process)) = self.started.iter().find(|(started, _)| *started == part) {
             return process.pid();
         }
-        let file = std::fs::read_to_string(state().join("parts").join(part.name())).expect("the part is noted");
+        let file = std::fs::read_to_string(state().join("parts").join(part)).expect("the part is noted");
         file.split(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid")
     }
 }
@@ -119,11 +133,13 @@ fn is_zombie(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
 }
 
-async fn answers(part: Part) -> bool {
+/// Whether a part answers; those that only follow have nobody to answer to.
+async fn answers(part: &str) -> bool {
     let cluster = Cluster::shared();
     let url = match part {
-        Part::ApiServer => format!("{}/readyz", cluster.var("APISERVER_URL")),
-        Part::Etcd => format!("{}/health", cluster.var("ETCD_URL")),
+        "kube-apiserver" => format!("{}/readyz", cluster.var("APISERVER_URL")),
+        "etcd" => format!("{}/health", cluster.var("ETCD_URL")),
+        _ => return true,
     };
     let client =
         reqwest::Client::builder().tls_danger_accept_invalid_certs(true).timeout(Duration::from_secs(2)).build();

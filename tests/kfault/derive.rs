@@ -52,6 +52,7 @@ pub fn plans(references: &[Reference], seed: u64) -> Vec<Plan> {
         shaken(reference, &mut faults);
         let plain = Plan::undisturbed(&reference.workload, seed);
         all.extend(faults.into_iter().map(|fault| Plan { faults: vec![fault], ..plain.clone() }));
+        all.extend(restored(reference).map(|faults| Plan { faults: faults.into(), ..plain.clone() }));
     }
     all.sort_by_key(|plan: &Plan| (plan.workload.clone(), plan.kind(), plan.to_string()));
     all.dedup();
@@ -192,6 +193,19 @@ fn shaken(reference: &Reference, faults: &mut Vec<Fault>) {
             faults.push(Fault::new(Class::Write, n, Deed::Outage { part, how, lasts }));
         }
     }
+}
+
+/// A backup from before the first raise, or from its soak, is restored in the soak or at the end. Each turn that a run takes
+/// is told by an event of its own.
+fn restored(reference: &Reference) -> impl Iterator<Item = [Fault; 2]> {
+    let turn = |n, deed| Fault::of(Class::Write, n, "events", deed);
+    let raise = Fault::of(Class::Write, 1, "configmaps", Deed::Backup);
+    let all = match reference.workload.as_str() {
+        "happy" => vec![[raise, turn(3, Deed::Restore)], [turn(3, Deed::Backup), turn(8, Deed::Restore)]],
+        "breach" => vec![[raise, turn(5, Deed::Restore)], [turn(3, Deed::Backup), turn(5, Deed::Restore)]],
+        _ => Vec::new(),
+    };
+    all.into_iter()
 }
 
 /// So many plans of all, spread evenly over workloads and kinds of faults, the same for the same seed.

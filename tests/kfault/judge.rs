@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hoist::api::RunState;
-use hoist::engine::StampKind;
 use hoist::engine::laws::{self, Trace};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Deed;
 use crate::play::{End, Played};
-use crate::proxy::{Law, Record, raises};
+use crate::proxy::{Law, RESTORED, RESUMED, Record, raises};
 
 /// How many more writes an object may take than undisturbed. A daemon that comes back, or that lost an answer, seals (one
 /// write of the target), goes back to the gates and tells so (up to four of the run and of the schedule), tries again
@@ -115,7 +114,13 @@ pub fn violations(played: &Played, reference: &Reference) -> Vec<String> {
     let mut wrong = played.failed.clone();
     let unlawful = unlawful(&played.trace);
     if wrong.is_empty() && unlawful.is_empty() {
-        wrong.extend(differences(&played.end, &reference.end));
+        let mut wanted = reference.end.clone();
+        if played.plan.restores() {
+            // A restored backup asks for one more order.
+            wanted.orders.push("Resume: Applied".to_owned());
+            wanted.orders.sort();
+        }
+        wrong.extend(differences(&played.end, &wanted));
     }
     wrong.extend(unlawful);
     wrong.extend(slow_retreats(played));
@@ -149,12 +154,42 @@ fn differences(end: &End, wanted: &End) -> Vec<String> {
     .collect()
 }
 
+/// The trace between restored backups: versions go back there, and what was raised may be down.
+fn eras(trace: &[Record]) -> impl Iterator<Item = &[Record]> {
+    trace.split(|r| r.verb == RESTORED)
+}
+
 /// The laws, on the writes in the order in which the API server took them, which is that of their versions: a write that
 /// was late, or whose answer was lost, stands where it was taken.
 fn lawless(trace: &[Record]) -> Vec<String> {
-    let mut taken: Vec<&Record> = trace.iter().filter(|r| r.law.is_some()).collect();
-    taken.sort_by_key(|r| (r.version_out, r.seq));
-    let laws: Vec<_> = taken.iter().filter_map(|r| r.law.clone()).collect();
+    let mut wrong = unlawful_until_resumed(trace);
+    if let Some(resumed) = trace.iter().position(|r| r.verb == RESUMED) {
+        // A person has looked at the flags: from there on it counts what the backup says of them.
+        wrong = unlawful_until_resumed(&trace[..resumed]);
+        wrong.extend(eras(trace).last().map(unlawful_until_resumed).unwrap_or_default());
+    }
+    for era in eras(trace) {
+        let twice = raises(era).into_iter().filter(|(_, count)| *count > 1);
+        wrong.extend(twice.map(|((place, run), count)| format!("{place} was raised {count} times by {run}")));
+    }
+    for era in eras(trace).skip(1) {
+        let before = era.iter().take_while(|r| r.verb != RESUMED).filter(|r| r.is_raise());
+        let told = |r: &Record| format!("raised after a backup was restored, before a person said so: {}", r.told());
+        wrong.extend(before.map(told));
+    }
+    wrong
+}
+
+fn unlawful_until_resumed(trace: &[Record]) -> Vec<String> {
+    let mut laws: Vec<Law> = Vec::new();
+    for (number, era) in eras(trace).enumerate() {
+        if number > 0 {
+            laws.push(Law { schedule: String::new(), trace: Trace::Restored });
+        }
+        let mut taken: Vec<&Record> = era.iter().filter(|r| r.law.is_some()).collect();
+        taken.sort_by_key(|r| (r.version_out, r.seq));
+        laws.extend(taken.iter().filter_map(|r| r.law.clone()));
+    }
     let all: Vec<Trace> = laws.iter().map(|l| l.trace.clone()).collect();
     let mut found = vec![laws::fenced(&all), laws::no_resurrection(&all), laws::one_way(&all)];
     let mut schedules: Vec<&String> = laws.iter().map(|l| &l.schedule).collect();
@@ -162,19 +197,18 @@ fn lawless(trace: &[Record]) -> Vec<String> {
     schedules.dedup();
     for schedule in schedules {
         // Order is a promise within one schedule.
-        let own: Vec<Trace> = laws.iter().filter(|l| l.schedule == *schedule).map(|l| l.trace.clone()).collect();
+        let own = laws.iter().filter(|l| l.schedule == *schedule || l.trace == Trace::Restored);
+        let own: Vec<Trace> = own.map(|l| l.trace.clone()).collect();
         found.push(laws::in_order(&own));
     }
-    let broken = found.into_iter().filter_map(Result::err).map(|v| format!("law {} is broken: {}", v.law, v.what));
-    let twice = raises(trace).into_iter().filter(|(_, count)| *count > 1);
-    broken.chain(twice.map(|((place, run), count)| format!("{place} was raised {count} times by {run}"))).collect()
+    found.into_iter().filter_map(Result::err).map(|v| format!("law {} is broken: {}", v.law, v.what)).collect()
 }
 
 /// What is wrong with a trace by itself, whole or not.
 pub fn unlawful(trace: &[Record]) -> Vec<String> {
     let mut wrong = lawless(trace);
     wrong.extend(ways(trace));
-    wrong.extend(led_by_nobody(trace));
+    wrong.extend(eras(trace).flat_map(led_by_nobody));
     wrong
 }
 
@@ -203,10 +237,7 @@ fn ways(trace: &[Record]) -> Vec<String> {
 /// Raises that were sent by a daemon after another had taken the lease.
 fn led_by_nobody(trace: &[Record]) -> Vec<String> {
     let leases: Vec<&Record> = trace.iter().filter(|r| r.resource == "leases" && r.is_taken_write()).collect();
-    let raised = trace.iter().filter(
-        |r| matches!(&r.law, Some(Law { trace: Trace::Written(write), .. }) if write.kind == StampKind::Raised),
-    );
-    let without = raised.filter(|raise| {
+    let without = trace.iter().filter(|r| r.is_raise()).filter(|raise| {
         let last = leases.iter().filter(|lease| lease.at <= raise.came).max_by_key(|lease| lease.version_out);
         last.is_some_and(|lease| lease.actor != raise.actor)
     });

@@ -137,6 +137,10 @@ async fn faults(args: &Args) -> Result<bool, String> {
         let all: Vec<&str> = workload::ALL.iter().map(|w| w.name).collect();
         return Err(format!("there is no workload {unknown}; there are {}", all.join(", ")));
     }
+    let lonely = |plan: &&Plan| plan.restores() && !workload::named(&plan.workload).is_some_and(|w| w.attended);
+    if let Some(plan) = given.iter().find(lonely) {
+        return Err(format!("{plan}: nobody in {} knows what to do after a restored backup", plan.workload));
+    }
     let references = references(args, &names).await?;
     let plans = if given.is_empty() { chosen(args, &references) } else { given };
     if args.list {

@@ -135,8 +135,11 @@ pub enum Deed {
         #[serde(rename = "for")]
         lasts: Duration,
     },
-    /// etcd is put back to where it was so many writes ago. Needs a control plane of its own.
-    Restore { back: usize },
+    /// What etcd has stored is kept for a later restore, before the write goes its way. Needs a control plane of its own.
+    Backup,
+    /// Once the write is answered, etcd is put back to the backup, and whoever follows the cluster begins anew, but for
+    /// the daemons.
+    Restore,
 }
 
 /// Where in a write the daemon is killed.
@@ -255,6 +258,11 @@ impl Plan {
         self.faults.iter().any(|f| f.deed.takes_the_cluster())
     }
 
+    /// Whether a backup is restored, after which nothing is raised before a person says so.
+    pub fn restores(&self) -> bool {
+        self.faults.iter().any(|f| f.deed == Deed::Restore)
+    }
+
     /// What kind of fault it is about.
     pub fn kind(&self) -> &'static str {
         self.faults.first().map_or("undisturbed", Fault::kind)
@@ -288,7 +296,7 @@ impl Fault {
     /// Whether the deed can be done at such a moment.
     fn check(&self) -> Result<(), String> {
         let fits = match &self.at {
-            Moment::Time(_) => matches!(self.deed, Deed::BlackHole(_) | Deed::Outage { .. } | Deed::Restore { .. }),
+            Moment::Time(_) => matches!(self.deed, Deed::BlackHole(_)) || self.deed.takes_the_cluster(),
             Moment::Nth { class, .. } => self.deed.fits(*class),
         };
         if fits { Ok(()) } else { Err(format!("{self} makes no sense")) }
@@ -298,14 +306,14 @@ impl Fault {
 impl Deed {
     /// Whether it is done to the control plane and not to what passes the proxy.
     pub fn takes_the_cluster(&self) -> bool {
-        matches!(self, Deed::Outage { .. } | Deed::Restore { .. })
+        matches!(self, Deed::Outage { .. } | Deed::Backup | Deed::Restore)
     }
 
     fn fits(&self, class: Class) -> bool {
         match self {
             Deed::Kill(_) | Deed::BlackHole(_) => matches!(class, Class::Write | Class::Read),
             Deed::Answer { .. } | Deed::Reset { .. } | Deed::Stall(_) => class != Class::Event,
-            Deed::TimeTravel { .. } | Deed::Freeze { .. } | Deed::Outage { .. } | Deed::Restore { .. } => {
+            Deed::TimeTravel { .. } | Deed::Freeze { .. } | Deed::Outage { .. } | Deed::Backup | Deed::Restore => {
                 class == Class::Write
             }
             Deed::Drop
@@ -335,7 +343,7 @@ impl Deed {
             | Deed::Gone
             | Deed::HalfOpen => "watch",
             Deed::Empty | Deed::Garbage | Deed::Truncated => "evidence",
-            Deed::Outage { .. } | Deed::Restore { .. } => "cluster",
+            Deed::Outage { .. } | Deed::Backup | Deed::Restore => "cluster",
         }
     }
 }
@@ -395,7 +403,8 @@ impl fmt::Display for Deed {
             Deed::Outage { part, how, lasts } => {
                 write!(f, "{}-{}-{lasts}", format!("{how:?}").to_lowercase(), format!("{part:?}").to_lowercase())
             }
-            Deed::Restore { back } => write!(f, "restore-{back}"),
+            Deed::Backup => write!(f, "backup"),
+            Deed::Restore => write!(f, "restore"),
         }
     }
 }

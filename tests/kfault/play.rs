@@ -122,6 +122,7 @@ fn lasting(plan: &Plan) -> Duration {
     let one = |deed: &Deed| match deed {
         Deed::Stall(lasts) | Deed::BlackHole(lasts) | Deed::Delay(lasts) => length(*lasts),
         Deed::TimeTravel { lasts, .. } | Deed::Outage { lasts, .. } => length(*lasts) + Duration::from_secs(30),
+        Deed::Restore => Duration::from_secs(120),
         Deed::Freeze { after } => Duration::from_secs(30) + length(*after),
         Deed::HalfOpen => Duration::from_secs(60),
         // The next question comes within the interval of a check.

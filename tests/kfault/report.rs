@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::apart::Told;
 use crate::plan::Plan;
 use crate::play::Played;
-use crate::proxy::Record;
+use crate::proxy::{RESTORED, RESUMED, Record};
 
 pub struct Report {
     json: bool,
@@ -143,7 +143,10 @@ fn tell(played: &Played, wrong: &[String]) {
     played.notes.iter().for_each(|what| println!("note: {what}"));
     println!("log: {}", played.log.display());
     println!("writes, by daemon, as they were answered:");
-    let writes = played.trace.iter().filter(|r| r.is_write() && !["leases", "events"].contains(&r.resource.as_str()));
-    writes.map(Record::told).for_each(|line| println!("  {line}"));
+    let shown = |r: &&Record| match r.verb {
+        RESTORED | RESUMED => true,
+        _ => r.is_write() && !["leases", "events"].contains(&r.resource.as_str()),
+    };
+    played.trace.iter().filter(shown).map(Record::told).for_each(|line| println!("  {line}"));
     println!("---");
 }

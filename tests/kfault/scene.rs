@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use hoist::api::{Action, Intervention, InterventionSpec, MigrationRun, MigrationSchedule, RunState, ScheduleRef};
+use hoist::engine::WENT_BACK;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use crate::control::Control;
 use crate::fixture::{Cluster, FLAG, Process};
 use crate::plan::Plan;
-use crate::proxy::{Actor, Due, Proxy};
+use crate::proxy::{Actor, Proxy, RESTORED, RESUMED};
 use crate::stage::{Plan as Schedule, Stage};
 
 /// How long one look may take.
@@ -38,8 +39,8 @@ pub struct Scene {
     elected: bool,
     daemons: RefCell<Vec<Daemon>>,
     notes: RefCell<Vec<String>>,
-    /// Whether the control plane is being disturbed.
-    suffering: RefCell<bool>,
+    /// Whether the plan restores a backup.
+    restores: bool,
     /// Parts that were started again live as long as the scene.
     control: tokio::sync::Mutex<Control>,
     until: Instant,
@@ -64,10 +65,11 @@ impl Scene {
         Scene {
             daemons: RefCell::new((0..daemons).map(daemon).collect()),
             admin: Cluster::shared().admin().await,
-            elected: daemons > 1,
+            // Only by its lease a daemon notices at once that a backup was restored.
+            elected: daemons > 1 || plan.restores(),
+            restores: plan.restores(),
             until: Instant::now() + patience,
             notes: RefCell::default(),
-            suffering: RefCell::default(),
             control: tokio::sync::Mutex::default(),
             stage,
             proxy,
@@ -103,20 +105,14 @@ impl Scene {
     pub async fn suffer(&self) {
         let mut control = self.control.lock().await;
         for done in 0.. {
-            match self.proxy.due(done).await {
-                Due::Remember => control.remember(),
-                Due::Do(deed) => {
-                    *self.suffering.borrow_mut() = true;
-                    control.suffer(&deed).await;
-                    *self.suffering.borrow_mut() = false;
-                }
-            }
+            let deed = self.proxy.due(done).await;
+            control.suffer(&deed, || self.proxy.note(RESTORED)).await;
         }
     }
 
     /// Whether every disturbance is over.
     pub fn at_rest(&self) -> bool {
-        self.proxy.at_rest() && !*self.suffering.borrow()
+        self.proxy.at_rest()
     }
 
     /// Brings daemons back that ended, for ever.
@@ -322,6 +318,30 @@ impl Scene {
         })
         .await?;
         Ok(name)
+    }
+
+    /// What people do after a restored backup: they see that the schedule `repo` is paused because of it, take their
+    /// time, and resume. Where the plan restores none there is nothing to do.
+    pub async fn restored(&self) -> Told {
+        if !self.restores {
+            return Ok(());
+        }
+        self.eventually("a backup to be restored", async || {
+            let restored = self.proxy.records().iter().any(|r| r.verb == RESTORED);
+            if restored && self.at_rest() { Ok(()) } else { Err("not yet".to_owned()) }
+        })
+        .await?;
+        let paused = async || {
+            let schedule = self.api::<MigrationSchedule>().get("repo").await.map_err(|e| e.to_string())?;
+            let status = schedule.status.unwrap_or_default();
+            if status.pauses.iter().any(|p| p.intervention == WENT_BACK) { Ok(()) } else { Err(format!("{status:?}")) }
+        };
+        self.eventually("the schedule to be paused because versions went back", paused).await?;
+        tokio::time::sleep(LOOK).await;
+        paused().await.map_err(|status| format!("the pause ended by itself: {status}"))?;
+        self.proxy.note(RESUMED);
+        let resume = self.order(Action::Resume, |order| order.pauses = Some(vec![WENT_BACK.to_owned()])).await?;
+        self.answered(&resume).await
     }
 
     /// Waits until an order is answered.

@@ -18,13 +18,15 @@ pub struct Workload {
     pub name: &'static str,
     pub environments: &'static [&'static str],
     pub daemons: usize,
+    /// Whether its people know what to do after a restored backup.
+    pub attended: bool,
     pub story: for<'a> fn(&'a Scene) -> Story<'a>,
 }
 
 /// All workloads, by name.
 pub const ALL: [Workload; 12] = [
-    workload("happy", &["staging", "eu"], |s| Box::pin(happy(s))),
-    workload("breach", &["staging", "eu"], |s| Box::pin(breach(s))),
+    Workload { attended: true, ..workload("happy", &["staging", "eu"], |s| Box::pin(happy(s))) },
+    Workload { attended: true, ..workload("breach", &["staging", "eu"], |s| Box::pin(breach(s))) },
     workload("pause-resume", &["staging", "eu"], |s| Box::pin(pause_resume(s))),
     workload("rollback-by-hand", &["eu"], |s| Box::pin(rollback_by_hand(s))),
     workload("retry", &["eu"], |s| Box::pin(retry(s))),
@@ -42,7 +44,7 @@ const fn workload(
     environments: &'static [&'static str],
     story: for<'a> fn(&'a Scene) -> Story<'a>,
 ) -> Workload {
-    Workload { name, environments, daemons: 1, story }
+    Workload { name, environments, daemons: 1, attended: false, story }
 }
 
 /// The workload of this name.
@@ -53,6 +55,7 @@ pub fn named(name: &str) -> Option<Workload> {
 async fn happy(s: &Scene) -> Told {
     s.create("repo", &quick("6s")).await?;
     s.start().await;
+    s.restored().await?;
     s.is("repo", "Completed", "Completed").await
 }
 
@@ -61,6 +64,7 @@ async fn breach(s: &Scene) -> Told {
     s.errors("staging", "0.5").await;
     s.create("repo", &quick("6s")).await?;
     s.start().await;
+    s.restored().await?;
     s.is("repo", "Stalled", "RolledBack").await
 }
 

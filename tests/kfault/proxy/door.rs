@@ -101,8 +101,28 @@ async fn disturbed(shared: &Arc<Shared>, call: &Call, deed: Deed) -> Answered {
             shared.thaw(call.actor);
             answer
         }
-        // What the whole cluster suffers is done elsewhere, and the rest is not done to requests.
+        deed if deed.takes_the_cluster() => shaken(shared, call, deed).await,
+        // The rest is not done to requests.
         _ => through(shared, call).await,
+    }
+}
+
+/// What the whole cluster suffers, at a request.
+async fn shaken(shared: &Shared, call: &Call, deed: Deed) -> Answered {
+    match deed {
+        Deed::Backup => {
+            shared.suffered(shared.ask(deed)).await;
+            through(shared, call).await
+        }
+        Deed::Restore => {
+            let answer = through(shared, call).await;
+            shared.ask(deed);
+            answer
+        }
+        deed => {
+            shared.ask(deed);
+            through(shared, call).await
+        }
     }
 }
 

@@ -29,10 +29,9 @@ use tokio::net::TcpListener;
 use crate::fixture::Cluster;
 use crate::plan::{Deed, Moment, Plan, length};
 pub use law::Law;
-pub use shared::Due;
 use shared::Shared;
 #[allow(unused_imports, reason = "the bench does not count raises")]
-pub use trace::{Record, raises};
+pub use trace::{RESTORED, RESUMED, Record, raises};
 
 /// Which daemon: the first is 0.
 pub type Actor = usize;
@@ -106,17 +105,19 @@ impl Proxy {
         self.shared.aim(actor, pid);
     }
 
-    /// Begins to count the time for faults that come at a time. What the whole cluster suffers is not this proxy's.
+    /// Begins to count the time for faults that come at a time.
     pub fn begin(&mut self, plan: &Plan) {
         for fault in &plan.faults {
-            if let (Moment::Time(after), Deed::BlackHole(lasts)) = (&fault.at, &fault.deed) {
-                let (shared, after, lasts) = (Arc::clone(&self.shared), length(*after), length(*lasts));
-                self.tasks.push(tokio::spawn(async move {
-                    tokio::time::sleep(after).await;
-                    shared.struck("black hole".to_owned());
-                    shared.dig(lasts);
-                }));
-            }
+            let Moment::Time(after) = &fault.at else { continue };
+            let (shared, after, deed) = (Arc::clone(&self.shared), length(*after), fault.deed.clone());
+            self.tasks.push(tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                shared.struck(deed.to_string());
+                match deed {
+                    Deed::BlackHole(lasts) => shared.dig(length(lasts)),
+                    deed => drop(shared.ask(deed)),
+                }
+            }));
         }
     }
 
@@ -145,9 +146,14 @@ impl Proxy {
         self.shared.at_rest()
     }
 
-    /// Waits until there is more due for the whole cluster than so much, and gives what comes next.
-    pub async fn due(&self, after: usize) -> Due {
-        self.shared.due(after).await
+    /// Waits until more than so much is due for the whole cluster, and gives what comes next; what came before is done.
+    pub async fn due(&self, done: usize) -> Deed {
+        self.shared.due(done).await
+    }
+
+    /// Puts something into the trace that did not come through: [`RESTORED`] or [`RESUMED`].
+    pub fn note(&self, what: &'static str) {
+        self.shared.record(Record::beside(what));
     }
 }
 

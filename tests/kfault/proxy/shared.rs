@@ -32,16 +32,8 @@ pub struct Shared {
     hole: watch::Sender<Option<Instant>>,
     /// Who renewed the lease last.
     leader: watch::Sender<Option<Actor>>,
-    /// The deeds of the whole cluster that are due.
-    due: watch::Sender<Vec<Due>>,
-}
-
-/// What is due for the whole cluster.
-#[derive(Clone, Debug)]
-pub enum Due {
-    /// What is stored now is what a later restore goes back to.
-    Remember,
-    Do(Deed),
+    /// The deeds of the whole cluster that are due, and how many of them are done.
+    due: watch::Sender<(Vec<Deed>, usize)>,
 }
 
 #[derive(Default)]
@@ -60,9 +52,8 @@ struct Ledger {
 #[derive(Default)]
 pub struct Arrival {
     pub deed: Option<Deed>,
-    /// The past to which a later deed goes back is now: for the caches, and for etcd.
+    /// The past to which a later deed goes back is now.
     pub remember: bool,
-    keep: bool,
 }
 
 /// Counts what is kept on the way, for as long as it is.
@@ -89,7 +80,7 @@ impl Shared {
             kept: AtomicUsize::new(0),
             hole: watch::Sender::new(None),
             leader: watch::Sender::new(None),
-            due: watch::Sender::new(Vec::new()),
+            due: watch::Sender::new((Vec::new(), 0)),
         }
     }
 
@@ -99,12 +90,6 @@ impl Shared {
         let arrival = ledger.arrive(class, resource);
         if let Some(deed) = &arrival.deed {
             ledger.done.push(format!("{deed} at {told}"));
-            if deed.takes_the_cluster() {
-                self.due.send_modify(|due| due.push(Due::Do(deed.clone())));
-            }
-        }
-        if arrival.keep {
-            self.due.send_modify(|due| due.push(Due::Remember));
         }
         arrival
     }
@@ -197,13 +182,27 @@ impl Shared {
 
     pub fn at_rest(&self) -> bool {
         let through = self.hole.borrow().is_none_or(|until| until <= Instant::now());
-        through && self.kept.load(Ordering::SeqCst) == 0 && !self.past.is_told()
+        let (due, done) = &*self.due.borrow();
+        through && self.kept.load(Ordering::SeqCst) == 0 && !self.past.is_told() && due.len() == *done
     }
 
-    /// Waits until there is more due than so much, and gives what comes next.
-    pub async fn due(&self, after: usize) -> Due {
+    /// Lets the whole cluster suffer something; gives its number.
+    pub fn ask(&self, deed: Deed) -> usize {
+        self.due.send_modify(|(due, _)| due.push(deed));
+        self.due.borrow().0.len()
+    }
+
+    /// Waits until so much of what was asked for is done.
+    pub async fn suffered(&self, number: usize) {
+        // The sender lives as long as this.
+        drop(self.due.subscribe().wait_for(|(_, done)| *done >= number).await);
+    }
+
+    /// Waits until more is due for the whole cluster, and gives it; when asked again, it counts as done.
+    pub async fn due(&self, done: usize) -> Deed {
+        self.due.send_modify(|due| due.1 = done);
         let mut due = self.due.subscribe();
-        match due.wait_for(|due| due.len() > after).await.map(|due| due[after].clone()) {
+        match due.wait_for(|(due, _)| due.len() > done).await.map(|due| due.0[done].clone()) {
             Ok(due) => due,
             // The sender lives as long as this.
             Err(_) => std::future::pending().await,
@@ -232,10 +231,8 @@ impl Ledger {
             if (*n..n + fault.times).contains(&count) {
                 arrival.deed = Some(fault.deed.clone());
             }
-            match &fault.deed {
-                Deed::TimeTravel { back, .. } => arrival.remember |= count == n.saturating_sub(*back).max(1),
-                Deed::Restore { back } => arrival.keep |= count == n.saturating_sub(*back).max(1),
-                _ => {}
+            if let Deed::TimeTravel { back, .. } = &fault.deed {
+                arrival.remember |= count == n.saturating_sub(*back).max(1);
             }
         }
         arrival

@@ -13,6 +13,12 @@ use super::Actor;
 use super::call::Call;
 use super::law::{Law, law};
 
+/// Stands where a backup was restored: versions count anew from there.
+pub const RESTORED: &str = "restored";
+
+/// Stands where a person's `Resume` was written after that.
+pub const RESUMED: &str = "resumed";
+
 /// A request that came through, or an event.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -73,6 +79,33 @@ impl Record {
             lowers: lowers(meaning.as_ref()),
             law: meaning.filter(|_| took),
         }
+    }
+
+    /// The record of something that did not come through.
+    pub fn beside(what: &'static str) -> Record {
+        Record {
+            seq: 0,
+            actor: 0,
+            verb: what,
+            resource: String::new(),
+            namespace: String::new(),
+            name: String::new(),
+            version_in: None,
+            version_out: None,
+            body_hash: 0,
+            status: 0,
+            manager: String::new(),
+            came: Instant::now(),
+            at: Instant::now(),
+            lowers: None,
+            tells: None,
+            law: None,
+        }
+    }
+
+    /// Whether it raises a flag.
+    pub fn is_raise(&self) -> bool {
+        matches!(&self.law, Some(Law { trace: Trace::Written(write), .. }) if write.kind == StampKind::Raised)
     }
 
     /// An event that a watch told.
