@@ -38,6 +38,7 @@ pub async fn reconcile(world: &World, object: Arc<Guarded<MigrationSchedule>>) -
     let object = &*world.written.or_seen(object);
     let subject = Subject { object };
     let (uid, namespace) = (object.uid().unwrap_or_default(), object.namespace().unwrap_or_default());
+    let era = world.versions.era();
     let runs = world.caches.runs.of(&of_schedule(&uid));
     // Thousands may begin at once, and what each of them is told takes room: most need nothing but their turn.
     let slot = if runs.is_empty() { Some(world.lanes.act(&namespace).await) } else { None };
@@ -55,8 +56,8 @@ pub async fn reconcile(world: &World, object: Arc<Guarded<MigrationSchedule>>) -
     if !world.leadership.holds() {
         return Err(Error::Stale { what: "another controller may lead by now" });
     }
-    if world.versions.is_behind() {
-        return Err(Error::Stale { what: "resource versions went back, and not everything is listed anew yet" });
+    if era.is_none() || world.versions.era() != era {
+        return Err(Error::Stale { what: "resource versions went back: what is cached is from before" });
     }
     let now = clock::now();
     let decision = step(&told, &state, &seen, now);

@@ -97,10 +97,11 @@ impl Versions {
         self.again.send_modify(|round| *round += 1);
     }
 
-    /// Whether the caches still show what was true before versions went back: what is read besides does not fit to it, and
-    /// a flag that is down again would be taken for one that somebody lowered.
-    pub fn is_behind(&self) -> bool {
-        self.lock().behind.is_some_and(|since| since.elapsed() < PATIENCE)
+    /// How often versions went back; nothing while the caches still show what was true before. What is read besides does
+    /// not fit to that: a flag that is down again would be taken for one that somebody lowered.
+    pub fn era(&self) -> Option<u64> {
+        let behind = self.lock().behind.is_some_and(|since| since.elapsed() < PATIENCE);
+        (!behind).then(|| *self.again.borrow())
     }
 
     /// Notes that the caches were filled anew since versions went back for the so-manieth time.
@@ -173,14 +174,15 @@ mod tests {
         let versions = Versions::default();
         versions.note("ConfigMap conduit/flags key F", Some("500"));
         versions.note("ConfigMap conduit/other key F", Some("900"));
-        assert!(!versions.is_behind());
+        assert_eq!(versions.era(), Some(0));
         versions.compare("ConfigMap conduit/flags key F", 500, Some("300"));
-        assert!(versions.is_behind() && versions.went_back("a", LONG_AGO).is_some());
+        assert!(versions.era().is_none() && versions.went_back("a", LONG_AGO).is_some());
         assert_eq!((*versions.again().borrow(), versions.mark("ConfigMap conduit/other key F")), (1, 0));
         versions.caught_up(0);
-        assert!(versions.is_behind(), "that list was begun before");
+        assert_eq!(versions.era(), None, "that list was begun before");
         versions.caught_up(1);
-        assert!(!versions.is_behind() && versions.went_back("a", LONG_AGO).is_some());
+        assert_eq!(versions.era(), Some(1));
+        assert!(versions.went_back("a", LONG_AGO).is_some(), "which a person must know");
     }
 
     #[test]

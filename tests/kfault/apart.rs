@@ -32,8 +32,9 @@ pub async fn play(plan: &Plan, reference: &Reference) -> Result<Told, String> {
     let (plan, reference) = (file(&plan.yaml())?, file(&serde_json::to_string(&[reference]).unwrap_or_default())?);
     let begun = Instant::now();
     let run = move || {
-        let program = std::env::current_exe()?;
-        let mut command = std::process::Command::new(program);
+        // It ends with this one, however that ends; the thread that waits for it is the one that has begun it.
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(std::env::current_exe()?);
         command.env(APART, "1").env_remove("HOIST_TEST_STATE");
         command.arg("--plan").arg(plan.path()).arg("--reference").arg(reference.path()).output()
     };

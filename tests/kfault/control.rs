@@ -102,16 +102,17 @@ impl Control {
         words
     }
 
+    /// Starts a part, and again where it ends at once: some do where the API server is not whole yet.
     async fn start(&mut self, part: &'static str, command: &[String]) {
-        let log = state().join("logs").join(format!("{part}-again.log"));
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
-        let process = Process::spawn(&command[0], |new| {
-            new.args(&command[1..]).stdout(log.try_clone().expect("a log")).stderr(log);
-        });
-        self.started.push((part, process));
         let begun = std::time::Instant::now();
+        self.started.push((part, spawn(part, command)));
         while begun.elapsed() < BACK && !answers(part).await {
             tokio::time::sleep(Duration::from_millis(200)).await;
+            if let Some((_, process)) = self.started.iter_mut().find(|(started, _)| *started == part)
+                && !process.is_running()
+            {
+                *process = spawn(part, command);
+            }
         }
     }
 
@@ -129,17 +130,32 @@ fn signal(pid: u32, signal: Signal) {
     let _ = kill(Pid::from_raw(i32::try_from(pid).expect("a pid fits")), signal);
 }
 
+/// Where a part listens.
+fn address(part: &str) -> String {
+    let noted = std::fs::read_to_string(state().join("parts").join(part)).expect("the part is noted");
+    noted.split_whitespace().last().expect("an address").to_owned()
+}
+
+fn spawn(part: &str, command: &[String]) -> Process {
+    let log = state().join("logs").join(format!("{part}-again.log"));
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
+    Process::spawn(&command[0], |new| {
+        new.args(&command[1..]).stdout(log.try_clone().expect("a log")).stderr(log);
+    })
+}
+
 fn is_zombie(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
 }
 
-/// Whether a part answers; those that only follow have nobody to answer to.
+/// Whether a part says that it is well.
 async fn answers(part: &str) -> bool {
     let cluster = Cluster::shared();
     let url = match part {
         "kube-apiserver" => format!("{}/readyz", cluster.var("APISERVER_URL")),
         "etcd" => format!("{}/health", cluster.var("ETCD_URL")),
-        _ => return true,
+        "kwok" => format!("http://{}/healthz", address(part)),
+        _ => format!("https://{}/healthz", address(part)),
     };
     let client =
         reqwest::Client::builder().tls_danger_accept_invalid_certs(true).timeout(Duration::from_secs(2)).build();

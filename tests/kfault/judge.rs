@@ -234,12 +234,12 @@ fn ways(trace: &[Record]) -> Vec<String> {
     wrong
 }
 
-/// Raises that were sent by a daemon after another had taken the lease.
+/// Raises that were sent by a process while another had the lease, be it the one before it that was killed.
 fn led_by_nobody(trace: &[Record]) -> Vec<String> {
     let leases: Vec<&Record> = trace.iter().filter(|r| r.resource == "leases" && r.is_taken_write()).collect();
     let without = trace.iter().filter(|r| r.is_raise()).filter(|raise| {
         let last = leases.iter().filter(|lease| lease.at <= raise.came).max_by_key(|lease| lease.version_out);
-        last.is_some_and(|lease| lease.actor != raise.actor)
+        last.is_some_and(|lease| (lease.actor, lease.life) != (raise.actor, raise.life))
     });
     without.map(|raise| format!("raised by a daemon that does not lead: {}", raise.told())).collect()
 }

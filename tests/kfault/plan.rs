@@ -33,7 +33,8 @@ pub struct Fault {
     pub times: usize,
 }
 
-/// When: the n-th of something, of one resource (`of: configmaps`) or of all; or a time after the daemon's start.
+/// When: the n-th of something, of one resource (`of: configmaps`) or of all, of a run's writes also by the state that
+/// they tell (`of: migrationruns/status/Flipping`); or a time after the daemon's start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Spelled", into = "Spelled")]
 pub enum Moment {

@@ -245,6 +245,15 @@ impl Scene {
         .await
     }
 
+    /// Waits until a schedule's status says something at all.
+    pub async fn is_told(&self, schedule: &str) -> Told {
+        self.eventually(&format!("{schedule} to be spoken of"), async || {
+            let schedule = self.api::<MigrationSchedule>().get(schedule).await.map_err(|e| e.to_string())?;
+            if schedule.status.is_some_and(|s| !s.conditions.is_empty()) { Ok(()) } else { Err("nothing".to_owned()) }
+        })
+        .await
+    }
+
     // --- acting ------------------------------------------------------------------------------------------------------
 
     /// Lets up to half a second pass, as people do.

@@ -24,7 +24,7 @@ pub struct Workload {
 }
 
 /// All workloads, by name.
-pub const ALL: [Workload; 12] = [
+pub const ALL: [Workload; 13] = [
     Workload { attended: true, ..workload("happy", &["staging", "eu"], |s| Box::pin(happy(s))) },
     Workload { attended: true, ..workload("breach", &["staging", "eu"], |s| Box::pin(breach(s))) },
     workload("pause-resume", &["staging", "eu"], |s| Box::pin(pause_resume(s))),
@@ -34,6 +34,7 @@ pub const ALL: [Workload; 12] = [
     workload("delete-in-mid-soak", &["staging", "eu"], |s| Box::pin(delete_in_mid_soak(s))),
     workload("invalid-then-corrected", &["eu"], |s| Box::pin(invalid_then_corrected(s))),
     workload("two-schedules", &["eu"], |s| Box::pin(two_schedules(s))),
+    workload("neighbour", &["eu"], |s| Box::pin(neighbour(s))),
     workload("target-deleted", &["eu"], |s| Box::pin(target_deleted(s))),
     workload("target-recreated", &["eu"], |s| Box::pin(target_recreated(s))),
     Workload { daemons: 2, ..workload("leader-change", &["eu"], |s| Box::pin(leader_change(s))) },
@@ -139,6 +140,17 @@ async fn two_schedules(s: &Scene) -> Told {
     s.start().await;
     s.is("repo", "Completed", "Completed").await?;
     s.is_held("rival", "eu", "RaisedBefore").await
+}
+
+/// Whatever becomes of a schedule whose time has not come, another one goes back.
+async fn neighbour(s: &Scene) -> Told {
+    let later = json!([{ "name": "later", "start": "2099-01-01T00:00:00Z", "environments": [{ "name": "eu" }] }]);
+    s.errors("eu", "0.5").await;
+    s.create("doomed", &quick("6s").with("/phases", later)).await?;
+    s.create("repo", &quick("6s")).await?;
+    s.start().await;
+    s.is("repo", "Stalled", "RolledBack").await?;
+    s.is_told("doomed").await
 }
 
 /// A target that is gone is not made again by putting its flag back.

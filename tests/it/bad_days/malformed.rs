@@ -136,6 +136,22 @@ async fn a_schedule_that_becomes_malformed_while_its_flag_is_raised_still_rolls_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pause_outlives_a_spec_that_cannot_be_read() {
+    let mut stage = Stage::with_config_maps(&["eu"]).await;
+    stage.start_controller();
+    stage.apply(&Plan::quick("60s")).await.expect("applied");
+    stage.reaches("eu", RunState::Soaking).await;
+    assert!(stage.hoist(&["pause", &stage.name(), "--reason", "not today"]).status.success());
+    alter("migrationschedules", &stage.home, "repo", |o| o["spec"]["soak"]["duration"] = json!(60)).await;
+    let stalled = |yes: &str| format!("--for=condition=Stalled={yes}");
+    stage.kubectl(&["wait", "ms/repo", &stalled("true"), "--timeout=20s"]).await.expect("it says so");
+    assert!(stage.explained().contains("not today"), "{}", stage.explained());
+    alter("migrationschedules", &stage.home, "repo", |o| o["spec"]["soak"]["duration"] = json!("60s")).await;
+    stage.kubectl(&["wait", "ms/repo", &stalled("false"), "--timeout=20s"]).await.expect("it goes on");
+    assert!(stage.waits("eu", "Pause").await.contains("not today"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_environment_in_etcd_is_waited_for_where_it_is_used() {
     let mut stage = Stage::with_config_maps(&["eu", "apac"]).await;
     let apac = stage.environment("apac").await.to_string();

@@ -13,6 +13,8 @@ use super::{Actor, Gone};
 #[derive(Clone, Debug)]
 pub struct Call {
     pub actor: Actor,
+    /// Which of the actor's processes it is, where that ended and was started again.
+    pub life: usize,
     pub method: Method,
     pub path: String,
     pub query: String,
@@ -31,7 +33,10 @@ pub struct Call {
 const NOT_FORWARDED: [&str; 5] = ["host", "content-length", "connection", "transfer-encoding", "accept-encoding"];
 
 impl Call {
-    pub async fn read(actor: Actor, request: axum::http::Request<hyper::body::Incoming>) -> Result<Call, Gone> {
+    pub async fn read(
+        (actor, life): (Actor, usize),
+        request: axum::http::Request<hyper::body::Incoming>,
+    ) -> Result<Call, Gone> {
         let (parts, body) = request.into_parts();
         let body = axum::body::to_bytes(axum::body::Body::new(body), 8 << 20).await.map_err(|_| Gone)?;
         let path = parts.uri.path().to_owned();
@@ -53,12 +58,19 @@ impl Call {
         };
         let name = if verb == "create" { name_in(&body).unwrap_or(name) } else { name };
         let (method, came) = (parts.method, Instant::now());
-        Ok(Call { actor, method, path, query, headers, body, verb, resource, namespace, name, came })
+        Ok(Call { actor, life, method, path, query, headers, body, verb, resource, namespace, name, came })
     }
 
     /// What it is about.
     pub fn about(&self) -> About {
         About { resource: self.resource.clone(), namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// What is counted besides: writes of a run by the state that they tell, as `migrationruns/status/Flipping`.
+    pub fn telling(&self) -> Option<String> {
+        let status = self.writes() && self.resource == "migrationruns/status";
+        let body: Value = status.then(|| serde_json::from_slice(&self.body).ok()).flatten()?;
+        Some(format!("{}/{}", self.resource, body.pointer("/status/state")?.as_str()?))
     }
 
     /// Path and query.

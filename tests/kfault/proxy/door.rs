@@ -17,7 +17,7 @@ use crate::plan::{Class, Deed, Point, length};
 const LEFT: Duration = Duration::from_millis(5);
 
 pub async fn api(shared: Arc<Shared>, actor: Actor, request: Request<Incoming>) -> Answered {
-    let call = Call::read(actor, request).await?;
+    let call = Call::read((actor, shared.life(actor)), request).await?;
     if shared.swallowed().await {
         shared.record(Record::of(&call, 0, &[]));
         return Err(Gone);
@@ -26,7 +26,7 @@ pub async fn api(shared: Arc<Shared>, actor: Actor, request: Request<Incoming>) 
         return watch::open(shared, call).await;
     }
     let class = if call.writes() { Class::Write } else { Class::Read };
-    let arrival = shared.arrive(class, &call.resource, &call.told());
+    let arrival = shared.arrive(class, &call.resource, call.telling(), &call.told());
     let answer = match arrival.deed {
         None => through(&shared, &call).await,
         Some(deed) => disturbed(&shared, &call, deed).await,

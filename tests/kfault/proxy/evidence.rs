@@ -18,7 +18,7 @@ use crate::plan::{Class, Deed, length};
 const EMPTY: &str = r#"{"status":"success","data":{"resultType":"RESULT","result":[]}}"#;
 
 pub async fn prometheus(shared: Arc<Shared>, request: Request<Incoming>) -> Answered {
-    let call = Call::read(0, request).await?;
+    let call = Call::read((0, 0), request).await?;
     if shared.swallowed().await {
         return Err(Gone);
     }
@@ -28,7 +28,7 @@ pub async fn prometheus(shared: Arc<Shared>, request: Request<Incoming>) -> Answ
         at: Instant::now(),
         ..Record::of(&call, 0, &[])
     });
-    let deed = shared.arrive(Class::Query, "prometheus", &call.path).deed;
+    let deed = shared.arrive(Class::Query, "prometheus", None, &call.path).deed;
     let ranged = call.path.ends_with("/query_range");
     match deed {
         Some(Deed::Answer { status, .. }) => {

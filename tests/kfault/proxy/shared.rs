@@ -39,6 +39,8 @@ pub struct Shared {
 #[derive(Default)]
 struct Daemon {
     pid: Option<u32>,
+    /// How often it was started.
+    lives: usize,
     kills: usize,
 }
 
@@ -85,9 +87,9 @@ impl Shared {
     }
 
     /// Counts an arrival, and says what it sets off.
-    pub fn arrive(&self, class: Class, resource: &str, told: &str) -> Arrival {
+    pub fn arrive(&self, class: Class, resource: &str, telling: Option<String>, told: &str) -> Arrival {
         let mut ledger = self.ledger.lock().expect("no panic");
-        let arrival = ledger.arrive(class, resource);
+        let arrival = ledger.arrive(class, resource, telling);
         if let Some(deed) = &arrival.deed {
             ledger.done.push(format!("{deed} at {told}"));
         }
@@ -129,7 +131,15 @@ impl Shared {
     }
 
     pub fn aim(&self, actor: Actor, pid: Option<u32>) {
-        self.daemons.lock().expect("no panic").entry(actor).or_default().pid = pid;
+        let mut daemons = self.daemons.lock().expect("no panic");
+        let daemon = daemons.entry(actor).or_default();
+        daemon.pid = pid;
+        daemon.lives += usize::from(pid.is_some());
+    }
+
+    /// Which of a daemon's processes it is now.
+    pub fn life(&self, actor: Actor) -> usize {
+        self.daemons.lock().expect("no panic").get(&actor).map_or(0, |d| d.lives)
     }
 
     pub fn kills(&self, actor: Actor) -> usize {
@@ -217,15 +227,19 @@ impl Ledger {
         *count
     }
 
-    fn arrive(&mut self, class: Class, resource: &str) -> Arrival {
-        let own = self.bump(class, Some(resource));
+    fn arrive(&mut self, class: Class, resource: &str, telling: Option<String>) -> Arrival {
+        let mut counted = BTreeMap::from([(resource.to_owned(), self.bump(class, Some(resource)))]);
+        if let Some(telling) = telling {
+            let count = self.bump(class, Some(&telling));
+            counted.insert(telling, count);
+        }
         let all = (resource != "leases").then(|| self.bump(class, None));
         let mut arrival = Arrival::default();
         for fault in &self.faults {
             let Moment::Nth { class: wanted, n, of } = &fault.at else { continue };
             let count = match of {
                 None => all,
-                Some(of) => (of == resource).then_some(own),
+                Some(of) => counted.get(of).copied(),
             };
             let Some(count) = count.filter(|_| *wanted == class) else { continue };
             if (*n..n + fault.times).contains(&count) {

@@ -24,6 +24,7 @@ pub const RESUMED: &str = "resumed";
 pub struct Record {
     pub seq: usize,
     pub actor: Actor,
+    pub life: usize,
     pub verb: &'static str,
     pub resource: String,
     pub namespace: String,
@@ -64,6 +65,7 @@ impl Record {
         Record {
             seq: 0,
             actor: call.actor,
+            life: call.life,
             verb: call.verb,
             resource: call.resource.clone(),
             namespace: call.namespace.clone(),
@@ -86,6 +88,7 @@ impl Record {
         Record {
             seq: 0,
             actor: 0,
+            life: 0,
             verb: what,
             resource: String::new(),
             namespace: String::new(),

@@ -139,7 +139,7 @@ impl Pump {
         }
         self.shared.record(Record::event(&self.call, &object));
         let told = format!("event {} {}", self.call.resource, object["object"]["metadata"]["name"]);
-        let deed = self.shared.arrive(Class::Event, &self.call.resource, &told).deed;
+        let deed = self.shared.arrive(Class::Event, &self.call.resource, None, &told).deed;
         match deed {
             None => {
                 self.say(event).await?;
