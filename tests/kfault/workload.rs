@@ -171,8 +171,9 @@ async fn target_recreated(s: &Scene) -> Told {
     s.is_held("repo", "eu", "TargetReplaced").await
 }
 
+/// Both daemons see everything from the beginning.
 async fn leader_change(s: &Scene) -> Told {
-    s.create("repo", &quick("6s")).await?;
     s.start().await;
+    s.create("repo", &quick("6s")).await?;
     s.is("repo", "Completed", "Completed").await
 }
