@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Duration;
+use super::{Duration, EnvironmentCalendar};
 
 /// A place where flags live, declared by those who run it. Listing a flag here is their consent that a schedule may
 /// write it.
@@ -39,6 +39,9 @@ pub struct EnvironmentSpec {
     /// Which other namespaces' schedules are served. Without it only the Environment's own namespace is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_schedules: Option<AllowedSchedules>,
+    /// When flags may be raised here: the place's own windows, freezes and time zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<EnvironmentCalendar>,
     /// `true`: no schedule advances here. Watching and rollback go on. Takes effect at once.
     #[serde(default)]
     pub suspend: bool,

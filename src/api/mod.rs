@@ -3,6 +3,7 @@
 //! Field documentation here is the user manual: it becomes the CRDs, `kubectl explain` and the reference pages.
 //! Nothing in this module decides anything. A field exists only together with the code that honours it.
 
+mod calendar;
 mod condition;
 mod crds;
 mod environment;
@@ -12,6 +13,7 @@ mod run;
 mod schedule;
 mod value;
 
+pub use calendar::*;
 pub use condition::*;
 pub use crds::crds;
 pub use environment::*;

@@ -229,6 +229,8 @@ pub enum HeldReason {
     WouldRollBack,
     /// The rollback's deadline has passed without proof.
     RollbackUnproven,
+    /// The phase's start was missed, and `calendar.late` is `Hold`.
+    StartMissed,
 }
 
 /// Something that must still hold.
@@ -242,6 +244,9 @@ pub struct Wait {
     pub message: String,
     /// Since when.
     pub since: Time,
+    /// When it ends by itself, where a calendar says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
 }
 
 /// The gates before a flip and before the end of a soak.
@@ -255,6 +260,8 @@ pub enum Gate {
     Predecessor,
     /// Neither the schedule nor the Environment is suspended.
     Suspend,
+    /// Windows are open and nothing is frozen.
+    Calendar,
     /// The mode is `Act`, or others set the value.
     Mode,
     /// The Environment exists, lists the flag and serves this schedule's namespace.

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Decimal, Duration, FlagValue, RunState, Time};
+use super::{Condition, Decimal, Duration, FlagValue, Moment, PhaseCalendar, RunState, ScheduleCalendar, Time};
 
 /// A plan that carries feature flags through environments, one after the other, on evidence from Prometheus.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,10 @@ pub struct MigrationScheduleSpec {
     /// `true`: nothing advances. Watching and rollback go on. Takes effect at once.
     #[serde(default)]
     pub suspend: bool,
+
+    /// When flags may be raised. Windows and freezes of the schedule, of the phase and of the Environment must all agree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<ScheduleCalendar>,
 
     /// The questions that every phase asks of its environments' Prometheus. A phase adds to them, or replaces one
     /// whole by naming it again. An environment that is already raised keeps those it was raised with.
@@ -257,9 +261,18 @@ pub struct Phase {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     pub number: Option<String>,
-    /// When it may start at the earliest (RFC 3339). A moment that has passed, or none, means now.
+    /// When it may start at the earliest: a moment (RFC 3339), or a date in the schedule's zone, which means the first open
+    /// moment of that day. None means as soon as the phase before it is complete; `calendar.late` says what a start
+    /// that has passed means. An edit takes effect at once, for whatever was not raised yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<Time>,
+    pub start: Option<Moment>,
+    /// When it is meant to be complete: a moment (RFC 3339), or a date in the schedule's zone, that day included. Once
+    /// that has passed the schedule says so; nothing else comes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Moment>,
+    /// Windows and freezes of this phase, which narrow the schedule's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<PhaseCalendar>,
     /// The environments, flipped one after the other.
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into(), "namespace".into()]))]

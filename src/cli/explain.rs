@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::{Connection, Known, Output, named, online, runs, schedule};
 use crate::analysis::{CheckLedger, Outcome, judge};
-use crate::api::{Armed, Check, ConditionStatus, MigrationRun, RunState, Time};
+use crate::api::{Armed, Check, ConditionStatus, MigrationRun, RunState, Time, Wait};
+use crate::engine::calendar::distance;
 use crate::engine::{Measure, Question};
 use crate::shell::prometheus::Prometheus;
 
@@ -161,7 +162,7 @@ fn explain(schedule: &Known, runs: &[MigrationRun]) -> Explanation {
             since: e.since,
             held: of.and_then(|s| s.held.as_ref()).map(|h| format!("{:?}: {}", h.reason, h.message)),
             waits: match of {
-                Some(s) => s.waits.iter().map(|w| format!("{:?}: {}", w.gate, w.message)).collect(),
+                Some(s) => s.waits.iter().map(|w| format!("{:?}: {}{}", w.gate, w.message, still(w))).collect(),
                 None => Some(e.message.clone()).filter(|m| !m.is_empty()).into_iter().collect(),
             },
             checks: of
@@ -246,6 +247,12 @@ fn next(schedule: &Known) -> String {
             state => format!("{} {} is {state}", e.phase, e.environment),
         },
     }
+}
+
+/// How long a wait still takes, where a calendar says so.
+fn still(wait: &Wait) -> String {
+    let until = wait.until.map(|until| distance(crate::shell::clock::now(), until));
+    until.map(|time| format!(" (in {time})")).unwrap_or_default()
 }
 
 fn clock(at: Time) -> String {

@@ -24,6 +24,7 @@ use tree::{Content, Node};
 
 use super::Output;
 use crate::api::GROUP;
+use crate::shell::clock;
 
 /// Arguments of `hoist validate`.
 #[derive(Debug, clap::Args)]
@@ -70,7 +71,7 @@ fn look_at(args: &Args) -> Report {
     for (index, source) in sources.iter().enumerate() {
         look.source(index, &source.text);
     }
-    let across = meaning::findings(&look.objects);
+    let across = meaning::findings(&look.objects, clock::now());
     let objects = look.objects.iter().filter(|object| look.kinds.find(&object.kind).is_some()).count();
     Report { sources, unreadable, findings: look.all(across), objects }
 }

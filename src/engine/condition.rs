@@ -48,6 +48,7 @@ pub(super) fn report(view: &View, state: &State, pauses: &[PauseStatus], now: Ti
         Some(said) => Said::new(ConditionStatus::False, said.reason, said.message.clone()),
         None => ready(view, state, moving.as_ref(), completed, &summary),
     };
+    let ready = Said { message: ready.message + &overdue(view, &summary, now), ..ready };
     let done = if completed {
         Said::new(ConditionStatus::True, "Completed", "every environment is complete")
     } else {
@@ -122,7 +123,7 @@ fn progress(view: &View, state: &State) -> Vec<EnvironmentProgress> {
                     since: None,
                     message: phase
                         .start
-                        .map(|s| format!("starts at {} at the earliest", s.format("%Y-%m-%d %H:%M:%S UTC")))
+                        .map(|start| format!("starts {} {start} at the earliest", start.preposition()))
                         .unwrap_or_default(),
                 }
             },
@@ -140,6 +141,18 @@ fn progress(view: &View, state: &State) -> Vec<EnvironmentProgress> {
         }
     }
     all
+}
+
+/// Which phases were meant to be complete by now and are not, as the end of a sentence.
+fn overdue(view: &View, summary: &MigrationScheduleStatus, now: Time) -> String {
+    let phases = view.plan.iter().flat_map(|plan| &plan.phases);
+    let late = phases.filter_map(|phase| {
+        let end = phase.end.filter(|end| end.at <= now)?;
+        let ended = |s: RunState| matches!(s, RunState::Completed | RunState::Finished);
+        let open = summary.environments.iter().any(|e| e.phase == phase.name && !ended(e.state));
+        open.then(|| format!("; phase {} was to be complete by {end}", phase.name))
+    });
+    late.collect()
 }
 
 /// Why nothing can continue without a correction by a person.
@@ -219,6 +232,7 @@ fn ready(
                 Gate::Pause => "Paused",
                 Gate::Suspend => "Suspended",
                 Gate::Soak => "Soaking",
+                Gate::Calendar => "Calendar",
                 _ => "Waiting",
             };
             return Said::new(ConditionStatus::True, reason, format!("{}: {}", run.label(), wait.message));

@@ -10,6 +10,7 @@ use super::order::observes;
 use super::plan::FlipPlan;
 use super::probe::{FoundWorkload, WorkloadKey, WorkloadReading, next_gate};
 use super::soak::checks;
+use super::start::calendar_of;
 use super::state::{Flip, Run, RunLedger, Stage};
 use super::step::Pass;
 use super::target::{Stamp, StampKind, Standing, TargetPlan, TargetReading, standing};
@@ -19,6 +20,12 @@ const SEND_WITHIN: TimeDelta = TimeDelta::seconds(10);
 
 /// How long a flip may stay in part: nobody has planned that state, and its checks speak of neither value.
 const IN_PART_FOR: TimeDelta = TimeDelta::minutes(10);
+
+/// While the calendar stays closed for longer than this, the gates are looked at seldom.
+const NEAR: TimeDelta = TimeDelta::minutes(10);
+
+/// How seldom.
+const SELDOM: TimeDelta = TimeDelta::minutes(5);
 
 /// The longest pause between two attempts at a flip.
 const LONGEST_BACKOFF: TimeDelta = TimeDelta::minutes(5);
@@ -51,8 +58,11 @@ impl Pass<'_> {
         }
         self.note_checks(run, found.checks);
         self.wait(run, found.waits);
+        self.timed(run, found.timing.until);
         let checks = self.view.flip_plan(run).map(|f| f.checks.as_slice()).unwrap_or_default();
-        self.wake_at(next_gate(checks, self.now));
+        let far = found.timing.until.is_some_and(|opens| opens - self.now > NEAR) && !observes(self.view);
+        self.wake_at(if far { self.now + SELDOM } else { next_gate(checks, self.now) });
+        found.timing.next.into_iter().for_each(|at| self.wake_at(at));
         let again = again_at(run, run.since);
         if self.now < again {
             self.wake_at(again);
@@ -102,10 +112,13 @@ impl Pass<'_> {
         run.attempts += 1;
         run.waits.clear();
         run.held = None;
+        let within = self.now + SEND_WITHIN;
+        // The last second in which the calendar is open: what is not sent by then is not sent outside it either.
+        let closes = calendar_of(self.view, run).and_then(|c| c.closes(self.now, within + TimeDelta::seconds(1)));
         let attempt = Attempt {
             number: run.attempts,
             decision: run.decision("r", run.attempts),
-            send_by: self.now + SEND_WITHIN,
+            send_by: closes.map_or(within, |at| at - TimeDelta::seconds(1)),
         };
         for (index, version) in which.iter().zip(versions) {
             let Some(target) = flip.armed.targets.get(*index) else { continue };
@@ -262,7 +275,7 @@ impl Pass<'_> {
 
     /// Sends what is missing of a flip that arrived in part.
     fn again(&mut self, run: &mut Run, flip: Flip, standings: &[Standing]) {
-        let found = rest_gates(self.view, &self.stops(), &self.state, run);
+        let found = rest_gates(self.view, &self.stops(), &self.state, run, self.now);
         if !found.open() {
             return self.wait(run, found.waits);
         }

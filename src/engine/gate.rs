@@ -7,6 +7,7 @@ use super::flip::again_at;
 use super::order::WENT_BACK;
 use super::plan::{FlipPlan, Plan};
 use super::probe::{FoundWorkload, Observations, WorkloadKey, WorkloadReading};
+use super::start::{Timing, timing};
 use super::state::{Run, State};
 use super::target::{FoundTarget, StampKind, TargetPlan, TargetReading};
 use super::view::{View, pause_of};
@@ -24,12 +25,23 @@ pub(super) struct Gates {
     pub targets: Vec<(ArmedTarget, String)>,
     /// Whether others set `enabled` on every target.
     pub raised_by_others: bool,
+    /// When the calendar opens, and when it must be looked at again.
+    pub timing: Timing,
 }
 
 impl Gates {
     /// Whether nothing stands against the flip.
     pub fn open(&self) -> bool {
         self.waits.is_empty() && self.held.is_none()
+    }
+
+    /// Holds a raise against the calendar.
+    fn time(&mut self, timing: Timing) {
+        if let Some(why) = &timing.wait {
+            self.wait(Gate::Calendar, why);
+        }
+        self.held = self.held.take().or_else(|| timing.held.clone());
+        self.timing = timing;
     }
 
     fn wait(&mut self, gate: Gate, message: impl Into<String>) {
@@ -73,6 +85,10 @@ pub(super) fn gates(
             }
         }
     }
+    // What others raised is watched; nothing is sent for it in `Observe`.
+    if view.mode() != Some(Mode::Observe) || !gates.raised_by_others {
+        gates.time(timing(view, state, run, now));
+    }
     if view.mode() == Some(Mode::Observe) && !gates.raised_by_others && gates.open() {
         let message =
             "mode is Observe: every gate is open and Hoist would raise the flag now; it watches until others do";
@@ -81,9 +97,9 @@ pub(super) fn gates(
     gates
 }
 
-/// What must hold before anything more of a flip that arrived in part is sent: people want it, and nothing that was
-/// raised before went wrong since.
-pub(super) fn rest_gates(view: &View, pauses: &[PauseStatus], state: &State, run: &Run) -> Gates {
+/// What must hold before anything more of a flip that arrived in part is sent: people want it, the calendar is open, and
+/// nothing that was raised before went wrong since.
+pub(super) fn rest_gates(view: &View, pauses: &[PauseStatus], state: &State, run: &Run, now: Time) -> Gates {
     let mut gates = Gates::default();
     people(view, pauses, run, &mut gates);
     for other in others(state, run).filter(|o| o.stage.rollback().is_some()) {
@@ -92,6 +108,7 @@ pub(super) fn rest_gates(view: &View, pauses: &[PauseStatus], state: &State, run
     if view.mode() == Some(Mode::Observe) {
         gates.wait(Gate::Mode, "mode is Observe: nothing is written");
     }
+    gates.time(timing(view, state, run, now));
     gates
 }
 

@@ -3,16 +3,19 @@
 //! May not: read a clock, ask anything, draw a random number, fail. Both functions are total and deterministic (law 1).
 //! The same two drive the controller, the simulator and every test.
 
+pub mod calendar;
 mod condition;
 mod decision;
 mod flip;
 mod gate;
+mod hint;
 pub mod laws;
 mod order;
 mod plan;
 mod probe;
 mod rollback;
 mod soak;
+mod start;
 mod state;
 mod step;
 mod target;
@@ -20,6 +23,7 @@ mod view;
 
 pub use condition::bug;
 pub use decision::{Decision, Finalizer, Lower, Motion, OrderAnswer, Raise, Restart, Seal};
+pub use hint::nearest;
 pub use order::WENT_BACK;
 pub use plan::{EnvironmentPlan, FlipPlan, PhasePlan, Places, Plan, Problem};
 pub use probe::{

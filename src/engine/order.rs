@@ -148,8 +148,8 @@ impl Orders {
         }
         let run = state.runs.get(name).ok_or_else(|| format!("this schedule has no run {name}"))?;
         let released = run.held.as_ref().is_some_and(|h| {
-            matches!(h.reason, HeldReason::PreviouslyRolledBack | HeldReason::RaisedBefore)
-                && run.stage == Stage::Gating
+            let before_the_flip = [HeldReason::PreviouslyRolledBack, HeldReason::RaisedBefore, HeldReason::StartMissed];
+            before_the_flip.contains(&h.reason) && run.stage == Stage::Gating
         });
         if !is_latest(state, run) || self.skipped.contains(&run.name) {
             return Err(format!("epoch {} is not the latest of {}", run.spec.epoch, run.label()));

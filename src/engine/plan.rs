@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::analysis::{QueryShape, Scope, inspect, render};
 use crate::api::{
     Check, Duration, Environment, EnvironmentKey, Flag, MigrationScheduleSpec, PlaceKind, PrometheusSource, Target,
-    TargetPlace, Threshold, Time, WorkloadRef,
+    Late, TargetPlace, Threshold, WorkloadRef,
 };
 
+use super::calendar::{Calendar, Dated, Reading};
 use super::target::TargetPlan;
 
 /// Something wrong in a spec, and how to put it right.
@@ -33,6 +34,8 @@ impl std::fmt::Display for Problem {
 pub struct Plan {
     /// The rollback's deadline.
     pub deadline: Duration,
+    /// What becomes of a start that was missed.
+    pub late: Late,
     /// The phases, in order.
     pub phases: Vec<PhasePlan>,
 }
@@ -45,7 +48,9 @@ pub struct PhasePlan {
     /// Its number.
     pub number: Option<String>,
     /// When it may start.
-    pub start: Option<Time>,
+    pub start: Option<Dated>,
+    /// When it is meant to be complete.
+    pub end: Option<Dated>,
     /// Its soak.
     pub soak: Duration,
     /// Its environments, in order.
@@ -61,6 +66,8 @@ pub struct EnvironmentPlan {
     pub flip: Result<FlipPlan, String>,
     /// Whether the owner suspended it.
     pub suspended: bool,
+    /// When flags may be raised here, or what is wrong in the Environment's calendar.
+    pub calendar: Result<Calendar, String>,
 }
 
 /// What a flip needs before it is armed.
@@ -107,29 +114,29 @@ impl Plan {
         }
         problems.unique("spec.phases", spec.phases.iter().map(|p| p.name.as_str()));
         problems.limit(spec);
+        let calendars = Reading::of(spec);
+        problems.0.extend(calendars.problems.iter().cloned());
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
-        let phases = spec.phases.iter().map(|phase| PhasePlan {
+        let phases = spec.phases.iter().enumerate().map(|(i, phase)| PhasePlan {
             name: phase.name.clone(),
             number: phase.number.clone(),
-            start: phase.start,
+            start: phase.start.map(|start| Dated::start(start, calendars.zone)),
+            end: phase.end.map(|end| Dated::end(end, calendars.zone)),
             soak: phase.soak.as_ref().unwrap_or(&spec.soak).duration,
             environments: phase
                 .environments
                 .iter()
                 .map(|e| {
-                    EnvironmentPlan::resolve(
-                        namespace,
-                        resolve(namespace, &e.namespace, &e.name),
-                        spec,
-                        &phase.checks,
-                        places,
-                    )
+                    let key = resolve(namespace, &e.namespace, &e.name);
+                    let found = places.environments.get(&key).and_then(|found| found.as_ref().ok());
+                    let calendar = calendars.calendar(i, &key, found);
+                    EnvironmentPlan::resolve(namespace, key, spec, &phase.checks, places, calendar)
                 })
                 .collect(),
         });
-        Ok(Self { deadline: spec.rollback.deadline, phases: phases.collect() })
+        Ok(Self { deadline: spec.rollback.deadline, late: calendars.late, phases: phases.collect() })
     }
 
     /// Whether a plan of this spec, if it is valid, may write a place: no more than a look at the names, for whoever has
@@ -158,19 +165,20 @@ fn resolve(own: &str, namespace: &str, name: &str) -> EnvironmentKey {
     EnvironmentKey { namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
+/// What is wrong, as it is found.
 #[derive(Default)]
-struct Problems(Vec<Problem>);
+pub(super) struct Problems(pub(super) Vec<Problem>);
 
 /// The most environments of one schedule, so that its status stays within etcd's limits.
 const MOST_ENVIRONMENTS: usize = 256;
 
 impl Problems {
-    fn add(&mut self, path: String, message: String, hint: &str) {
+    pub(super) fn add(&mut self, path: String, message: String, hint: &str) {
         let hint = (!hint.is_empty()).then(|| hint.to_owned());
         self.0.push(Problem { path, message, hint });
     }
 
-    fn unique<'a>(&mut self, path: &str, names: impl Iterator<Item = &'a str>) {
+    pub(super) fn unique<'a>(&mut self, path: &str, names: impl Iterator<Item = &'a str>) {
         let mut seen = BTreeSet::new();
         for (i, name) in names.enumerate() {
             if !seen.insert(name) {
@@ -332,6 +340,7 @@ impl EnvironmentPlan {
         spec: &MigrationScheduleSpec,
         own: &[Check],
         places: &Places,
+        calendar: Result<Calendar, String>,
     ) -> Self {
         let environment = match places.environments.get(&key) {
             None => Err(format!("Environment {key} does not exist; create it, or name another")),
@@ -343,7 +352,7 @@ impl EnvironmentPlan {
             served(namespace, &key, e, &places.namespace_labels)?;
             FlipPlan::resolve(&key, spec, own, e)
         });
-        Self { key, flip, suspended }
+        Self { key, flip, suspended, calendar }
     }
 }
 

@@ -104,8 +104,8 @@ impl<'a> Pass<'a> {
         if done(&phase.name, environment.key.clone()).is_some() {
             return;
         }
-        if let Some(start) = phase.start.filter(|s| *s > self.now) {
-            return self.wake_at(start);
+        if let Some(start) = phase.start.filter(|s| s.at > self.now) {
+            return self.wake_at(start.at);
         }
         if !self.view.finalizer {
             self.finalizer = Finalizer::Add;
@@ -156,6 +156,7 @@ impl<'a> Pass<'a> {
 
     /// Ends the watch where the schedule is complete, and lets a deleted schedule go.
     fn end(&mut self) {
+        self.wake_at_ends();
         let all = self.view.plan.as_ref().is_ok_and(|plan| {
             plan.steps().all(|(phase, e)| {
                 let own =
@@ -174,6 +175,14 @@ impl<'a> Pass<'a> {
         let done = self.view.unreadable.is_empty() && self.state.runs.values().all(|r| self.is_done_with(r));
         if self.view.deleting && self.view.finalizer && done {
             self.finalizer = Finalizer::Remove;
+        }
+    }
+
+    /// Looks again when a phase is meant to be complete, to say so.
+    fn wake_at_ends(&mut self) {
+        let ends = self.view.plan.iter().flat_map(|plan| &plan.phases).filter_map(|p| Some(p.end?.at));
+        if let Some(next) = ends.filter(|at| *at > self.now).min() {
+            self.wake_at(next);
         }
     }
 
@@ -204,14 +213,26 @@ impl<'a> Pass<'a> {
         let old = std::mem::take(&mut run.waits);
         for (gate, message) in waits {
             let message = clip(&message);
-            let before = old.iter().find(|w| w.gate == gate && steady(&w.message) == steady(&message));
+            // What a calendar says does not move by itself: another time in it is news.
+            let same = |w: &Wait| match gate {
+                Gate::Calendar => w.message == message,
+                _ => steady(&w.message) == steady(&message),
+            };
+            let before = old.iter().find(|w| w.gate == gate && same(w)).cloned();
             let since = old.iter().find(|w| w.gate == gate).map_or(self.now, |w| w.since);
-            run.waits.push(before.cloned().unwrap_or(Wait { gate, message, since }));
+            run.waits.push(before.unwrap_or(Wait { gate, message, since, until: None }));
         }
         run.waits.sort_by_key(|w| w.gate);
         run.waits.truncate(MOST_WAITS);
         if let Some(first) = run.held.as_ref().map(|h| &h.message).or(run.waits.first().map(|w| &w.message)) {
             run.message.clone_from(first);
+        }
+    }
+
+    /// Notes when the calendar lets a run go on.
+    pub fn timed(&mut self, run: &mut Run, until: Option<Time>) {
+        for wait in run.waits.iter_mut().filter(|w| w.gate == Gate::Calendar) {
+            wait.until = until;
         }
     }
 

@@ -211,10 +211,8 @@ impl World {
         let own = self.store.now.runs.iter().filter(|(_, r)| r.spec.schedule.uid == uid);
         let open = own.filter(|(_, r)| {
             r.status.as_ref().is_some_and(|s| {
-                let released = s
-                    .held
-                    .as_ref()
-                    .is_some_and(|h| matches!(h.reason, HeldReason::PreviouslyRolledBack | HeldReason::RaisedBefore));
+                let reasons = [HeldReason::PreviouslyRolledBack, HeldReason::RaisedBefore, HeldReason::StartMissed];
+                let released = s.held.as_ref().is_some_and(|h| reasons.contains(&h.reason));
                 s.state == RunState::RolledBack || (s.state == RunState::Gating && released)
             })
         });

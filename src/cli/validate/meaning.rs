@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 
 use super::report::{Finding, Severity};
 use super::tree::Node;
-use crate::api::{Environment, EnvironmentKey, MigrationSchedule, MigrationScheduleSpec};
-use crate::engine::{Places, Plan, Problem};
+use crate::api::{Environment, EnvironmentKey, MigrationSchedule, MigrationScheduleSpec, Time};
+use crate::engine::{Places, Plan, Problem, calendar};
 
 /// An object of one of our kinds, or a Namespace.
 pub(super) struct Object {
@@ -22,7 +22,7 @@ pub(super) struct Object {
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Everything that is wrong between and within the objects of all files, beyond their schemas.
-pub(super) fn findings(objects: &[Object]) -> Vec<Finding> {
+pub(super) fn findings(objects: &[Object], now: Time) -> Vec<Finding> {
     let mut findings = twice(objects);
     let mut environments = BTreeMap::new();
     for object in objects.iter().filter(|object| object.kind == "Environment") {
@@ -31,6 +31,10 @@ pub(super) fn findings(objects: &[Object]) -> Vec<Finding> {
             findings.push(finding);
             "it has errors of its own".to_owned()
         });
+        if let Ok(environment) = &parsed {
+            object.all(Severity::Error, calendar::environment_problems(environment), &mut findings);
+            object.all(Severity::Warning, calendar::environment_warnings(environment, now), &mut findings);
+        }
         environments.entry(key).or_insert(parsed);
     }
     for object in objects.iter().filter(|object| object.kind == "MigrationSchedule") {
@@ -39,7 +43,7 @@ pub(super) fn findings(objects: &[Object]) -> Vec<Finding> {
             Ok(schedule) => {
                 let labels = namespace_labels(&object.namespace, objects, environments.values().flatten());
                 let places = Places { environments: environments.clone(), namespace_labels: labels };
-                object.plan(&schedule.spec, &places, &mut findings);
+                object.plan(&schedule.spec, &places, now, &mut findings);
             }
         }
     }
@@ -64,16 +68,23 @@ impl Object {
         })
     }
 
-    fn plan(&self, spec: &MigrationScheduleSpec, places: &Places, findings: &mut Vec<Finding>) {
+    fn all(&self, severity: Severity, problems: Vec<Problem>, findings: &mut Vec<Finding>) {
+        findings.extend(problems.into_iter().map(|p| self.finding(severity, &p.path, p.message, p.hint)));
+    }
+
+    fn plan(&self, spec: &MigrationScheduleSpec, places: &Places, now: Time, findings: &mut Vec<Finding>) {
         match Plan::parse(&self.namespace, spec, places) {
-            Ok(plan) => self.environments(&plan, places, findings),
+            Ok(plan) => {
+                self.environments(&plan, places, findings);
+                self.all(Severity::Error, calendar::never_open(spec, &plan, now), findings);
+                self.all(Severity::Warning, calendar::warnings(spec, &plan, now), findings);
+            }
             Err(problems) => {
-                // Without the checks that are wrong, the rest of the plan can be looked at all the same.
-                if let Ok(plan) = Plan::parse(&self.namespace, &without_checks(spec, &problems), places) {
+                // Without what is wrong, the rest of the plan can be looked at all the same.
+                if let Ok(plan) = Plan::parse(&self.namespace, &without_wrong_parts(spec, &problems), places) {
                     self.environments(&plan, places, findings);
                 }
-                let found = problems.into_iter().map(|p| self.finding(Severity::Error, &p.path, p.message, p.hint));
-                findings.extend(found);
+                self.all(Severity::Error, problems, findings);
             }
         }
     }
@@ -103,8 +114,8 @@ impl Object {
     }
 }
 
-/// The same spec without the checks in which something is wrong.
-fn without_checks(spec: &MigrationScheduleSpec, problems: &[Problem]) -> MigrationScheduleSpec {
+/// The same spec without the checks in which something is wrong, and without calendars and ends if they are wrong.
+fn without_wrong_parts(spec: &MigrationScheduleSpec, problems: &[Problem]) -> MigrationScheduleSpec {
     let wrong = |prefix: &str, index: usize| {
         let own = format!("{prefix}.checks[{index}]");
         problems.iter().any(|problem| problem.path.starts_with(&own))
@@ -115,6 +126,12 @@ fn without_checks(spec: &MigrationScheduleSpec, problems: &[Problem]) -> Migrati
     for (i, phase) in spec.phases.iter_mut().enumerate() {
         let mut index = 0..;
         phase.checks.retain(|_| !index.next().is_some_and(|j| wrong(&format!("spec.phases[{i}]"), j)));
+    }
+    if problems.iter().any(|problem| problem.path.contains(".calendar") || problem.path.ends_with(".end")) {
+        spec.calendar = None;
+        for phase in &mut spec.phases {
+            (phase.calendar, phase.end) = (None, None);
+        }
     }
     spec
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::hint::{did_you_mean, nearest};
 use super::report::Severity;
 use super::tree::{Content, Entry, Node};
+use crate::api::{CLOCK, MOMENT, Moment, YEAR_DAY, YearDay};
 
 /// A difference from the schema.
 #[derive(Debug)]
@@ -46,10 +47,11 @@ pub(super) fn metadata() -> Value {
 }
 
 const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+const ZONE: &str = "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$";
 const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// What the patterns of our resources ask for, in words.
-const PATTERNS: [(&str, &str); 13] = [
+const PATTERNS: [(&str, &str); 17] = [
     (SUBDOMAIN, "lower-case letters, digits, `-` and `.`, such as `repository-pattern`"),
     (LABEL, "lower-case letters, digits and `-`, such as `conduit-eu`"),
     ("^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "lower-case letters, digits and `-`, such as `canary`"),
@@ -63,6 +65,10 @@ const PATTERNS: [(&str, &str); 13] = [
     ("^https?://[^\\s?#]+$", "an address such as http://prometheus.monitoring:9090"),
     ("^[A-Za-z0-9-]+$", "the name of a header, such as X-Scope-OrgID"),
     ("^[-_.|A-Za-z0-9]+$", "letters, digits, `-`, `_`, `.` and `|`"),
+    (ZONE, "the name of a zone of the IANA database, such as Etc/UTC or Europe/Berlin"),
+    (CLOCK, "a time of the day such as \"09:00\""),
+    (YEAR_DAY, "a day of the year such as \"12-20\""),
+    (MOMENT, "a date such as 2025-05-05, or a moment such as 2025-05-05T09:00:00Z"),
 ];
 
 #[derive(Default)]
@@ -221,7 +227,8 @@ impl Walk {
             self.error(place, path, format!("`{text}` is not a date with a time and a time zone"), hint);
         }
         if !self.fits(schema, text) {
-            self.error(place, path, format!("`{text}` is not what `{}` can be", last(path)), pattern_hint(schema));
+            let message = no_such_day(schema, text).unwrap_or_else(|| format!("`{text}` is not what `{}` can be", last(path)));
+            self.error(place, path, message, pattern_hint(schema));
         }
     }
 
@@ -299,6 +306,16 @@ fn described(content: &Content) -> String {
         Content::List(_) => "a list".to_owned(),
         Content::Map(_) => "a mapping".to_owned(),
     }
+}
+
+/// That a text which looks like a day names one that does not exist.
+fn no_such_day(schema: &Value, text: &str) -> Option<String> {
+    let why = match schema["pattern"].as_str() {
+        Some(MOMENT) => Moment::parse(text).err(),
+        Some(YEAR_DAY) => YearDay::parse(text).err(),
+        _ => None,
+    };
+    why.filter(|why| !why.starts_with('`'))
 }
 
 fn pattern_hint(schema: &Value) -> String {
