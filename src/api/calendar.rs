@@ -372,7 +372,9 @@ mod tests {
             assert_eq!(Moment::parse(text).expect(text).to_string(), text);
         }
         assert_eq!(Moment::parse("2025-05-05T09:00:00+02:00").expect("an offset").to_string(), "2025-05-05T07:00:00Z");
-        for bad in ["2025-5-5", "1999-12-31", "2100-01-01", "2025-05-05T09:00:00", "2025-05-05 09:00:00Z", "tomorrow", ""] {
+        for bad in
+            ["2025-5-5", "1999-12-31", "2100-01-01", "2025-05-05T09:00:00", "2025-05-05 09:00:00Z", "tomorrow", ""]
+        {
             assert!(Moment::parse(bad).is_err(), "{bad} was accepted");
         }
         assert_eq!(Moment::parse("2025-02-30"), Err("there is no day 2025-02-30".to_owned()));

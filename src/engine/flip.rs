@@ -60,7 +60,8 @@ impl Pass<'_> {
         self.wait(run, found.waits);
         self.timed(run, found.timing.until);
         let checks = self.view.flip_plan(run).map(|f| f.checks.as_slice()).unwrap_or_default();
-        let far = found.timing.until.is_some_and(|opens| opens - self.now > NEAR) && !observes(self.view);
+        let near = |opens: Time| opens - self.now <= NEAR;
+        let far = found.timing.wait.is_some() && !found.timing.until.is_some_and(near) && !observes(self.view);
         self.wake_at(if far { self.now + SELDOM } else { next_gate(checks, self.now) });
         found.timing.next.into_iter().for_each(|at| self.wake_at(at));
         let again = again_at(run, run.since);

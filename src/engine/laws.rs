@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{EnvironmentKey, RunState, TargetPlace, Time};
+use chrono::Days;
+
+use crate::api::{EnvironmentKey, Freeze, Moment, RunState, TargetPlace, Time, Window};
 
 use super::target::StampKind;
 
@@ -50,6 +52,17 @@ pub struct TargetWrite {
     pub decision: String,
     /// When it was decided.
     pub at: Time,
+}
+
+/// A raise that was sent, with the calendars that were in force then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    /// The target.
+    pub place: TargetPlace,
+    /// When.
+    pub at: Time,
+    /// Zone, windows and freezes of the schedule, of the phase and of the Environment.
+    pub calendars: Vec<(String, Vec<Window>, Vec<Freeze>)>,
 }
 
 /// A law that was broken, and by what.
@@ -201,4 +214,56 @@ pub fn in_order(trace: &[Trace]) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+/// Law 10: nothing is sent outside windows or in freezes. The reading of the local clock at the moment of sending is held
+/// against what people wrote, letter by letter.
+///
+/// # Errors
+/// A raise at a time at which nobody wanted one.
+pub fn in_calendar(sent: &[Sent]) -> Result<(), Violation> {
+    for Sent { place, at, calendars } in sent {
+        for (zone, windows, freezes) in calendars {
+            let Ok(zone) = zone.parse::<chrono_tz::Tz>() else {
+                return broken(10, format!("{place} was raised by a calendar in {zone}, which is no zone"));
+            };
+            let local = at.with_timezone(&zone);
+            let (clock, day) = (local.format("%H:%M").to_string(), local.format("%a").to_string());
+            let eve = local.date_naive().checked_sub_days(Days::new(1)).map(|d| d.format("%a").to_string());
+            let within = |window: &Window| {
+                let (from, to) = (window.from.to_string(), window.to.to_string());
+                let listed = |day: &str| window.days.iter().any(|d| format!("{d:?}") == day);
+                if from < to {
+                    return listed(&day) && from <= clock && clock < to;
+                }
+                (listed(&day) && from <= clock) || (eve.as_deref().is_some_and(listed) && clock < to)
+            };
+            if !windows.is_empty() && !windows.iter().any(within) {
+                return broken(10, format!("{place} was raised at {local}, outside every window"));
+            }
+            if let Some(freeze) = freezes.iter().find(|freeze| freezes_at(freeze, *at, &local)) {
+                return broken(10, format!("{place} was raised at {local}, in the freeze {}", freeze.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn freezes_at(freeze: &Freeze, at: Time, local: &chrono::DateTime<chrono_tz::Tz>) -> bool {
+    let (date, day) = (local.format("%Y-%m-%d").to_string(), local.format("%m-%d").to_string());
+    if let Some(yearly) = freeze.yearly {
+        let (from, to) = (yearly.from.to_string(), yearly.to.to_string());
+        return if from <= to { from <= day && day <= to } else { from <= day || day <= to };
+    }
+    let begun = match freeze.from {
+        Some(Moment::At(from)) => from <= at,
+        Some(Moment::Day(from)) => from.to_string() <= date,
+        None => false,
+    };
+    let over = match freeze.to {
+        Some(Moment::At(to)) => to <= at,
+        Some(Moment::Day(to)) => to.to_string() < date,
+        None => true,
+    };
+    begun && !over
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analysis::{QueryShape, Scope, inspect, render};
 use crate::api::{
-    Check, Duration, Environment, EnvironmentKey, Flag, MigrationScheduleSpec, PlaceKind, PrometheusSource, Target,
-    Late, TargetPlace, Threshold, WorkloadRef,
+    Check, Duration, Environment, EnvironmentKey, Flag, Late, MigrationScheduleSpec, PlaceKind, PrometheusSource,
+    Target, TargetPlace, Threshold, WorkloadRef,
 };
 
 use super::calendar::{Calendar, Dated, Reading};

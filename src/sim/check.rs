@@ -5,7 +5,7 @@ use std::fmt::Write;
 use chrono::TimeDelta;
 
 use crate::api::{MigrationRun, RunState, Time};
-use crate::engine::laws::{self, Violation};
+use crate::engine::laws::{self, Sent, Violation};
 use crate::engine::{Decision, Finalizer, Motion, Observations, Probe, Raise, Stage, pause_of, probes, step};
 
 use super::daemon::Told;
@@ -28,7 +28,23 @@ impl World {
             self.checked = self.trace.len();
             laws::check(&self.trace)?;
         }
-        Ok(())
+        laws::in_calendar(&std::mem::take(&mut self.sent))
+    }
+
+    /// Remembers a raise that is sent now, with the calendars that people had written by then.
+    pub(super) fn remember(&mut self, raise: &Raise) {
+        let name = raise.stamp.run.rsplit('/').next().unwrap_or_default();
+        let (Some(run), Some(schedule)) = (self.store.now.runs.get(name), &self.store.now.schedule) else { return };
+        let spec = &schedule.spec;
+        let own = spec.calendar.as_ref();
+        let zone = own.map_or("Etc/UTC", |c| c.time_zone.as_str()).to_owned();
+        let phase = spec.phases.iter().find(|p| p.name == run.spec.phase).and_then(|p| p.calendar.as_ref());
+        let place = self.store.now.environments.get(&run.spec.environment).and_then(|e| e.spec.calendar.as_ref());
+        let mut calendars = Vec::new();
+        calendars.extend(own.map(|c| (zone.clone(), c.windows.clone(), c.freezes.clone())));
+        calendars.extend(phase.map(|c| (zone, c.windows.clone(), c.freezes.clone())));
+        calendars.extend(place.map(|c| (c.time_zone.clone(), c.windows.clone(), c.freezes.clone())));
+        self.sent.push(Sent { place: raise.target.place.clone(), at: self.now, calendars });
     }
 
     /// Law 12: every decision says when to look again, and that is later than now.

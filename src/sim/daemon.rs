@@ -136,6 +136,7 @@ impl World {
         let mut taken = true;
         for raise in raises.iter().filter(|r| self.now <= r.send_by).cloned().collect::<Vec<_>>() {
             self.people_win(&raise);
+            self.remember(&raise);
             match self.send(Request::Raise(raise)) {
                 Err(Stop::Crashed) => return Err(Stop::Crashed),
                 result => taken &= result.is_ok(),

@@ -1,7 +1,8 @@
 //! People: their orders, their edits, and what their hands do to targets.
 
 use crate::api::{
-    Action, Duration, EnvironmentKey, FlagValue, HeldReason, InterventionSpec, Mode, OnDelete, RunState, ScheduleRef,
+    Action, Duration, EnvironmentCalendar, EnvironmentKey, FlagValue, HeldReason, InterventionSpec, Mode, OnDelete,
+    RunState, ScheduleCalendar, ScheduleRef,
 };
 
 use crate::engine::laws::Trace;
@@ -41,6 +42,10 @@ pub enum Act {
     Mend,
     /// Gives every phase another soak.
     Soak(Duration),
+    /// Gives the schedule another calendar, or none.
+    Calendar(Option<ScheduleCalendar>),
+    /// The owner gives an Environment another calendar, or none.
+    Hours(&'static str, Option<EnvironmentCalendar>),
     /// Changes the mode.
     Mode(Mode),
     /// Takes an environment out of the plan.
@@ -97,6 +102,11 @@ impl World {
                 for phase in &mut spec.phases {
                     phase.soak = None;
                 }
+            }),
+            Act::Calendar(calendar) => self.store.edit(now, |spec| spec.calendar.clone_from(calendar)),
+            Act::Hours(name, calendar) => self.environment(name, |e| {
+                e.spec.calendar.clone_from(calendar);
+                true
             }),
             Act::Mode(mode) => self.store.edit(now, |spec| spec.mode = *mode),
             Act::Strike(environment) => self.store.edit(now, |spec| {

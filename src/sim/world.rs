@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use crate::api::{Environment, EnvironmentKey, MigrationSchedule, Time};
-use crate::engine::laws::{TargetWrite, Trace, Violation};
+use crate::engine::laws::{Sent, TargetWrite, Trace, Violation};
 use crate::engine::{EnvironmentPlan, Places, Plan, RunLedger, Stamp, StampKind, WorkloadKey};
 
 use super::cluster::{Cluster, Entry, Refusal};
@@ -36,6 +36,8 @@ pub struct World {
     pub acts: Vec<(Time, Act)>,
     /// What reached the store and the targets.
     pub trace: Vec<Trace>,
+    /// The raises that were sent, whatever became of them.
+    pub sent: Vec<Sent>,
     /// How many passes there were.
     pub passes: u64,
     /// How many writes the daemon sent.
@@ -89,6 +91,7 @@ impl World {
             faults: Faults::default(),
             acts: Vec::new(),
             trace: Vec::new(),
+            sent: Vec::new(),
             passes: 0,
             requests: 0,
             broken: None,

@@ -145,6 +145,56 @@ async fn unknown_fields_and_wrong_types_are_refused_by_name() {
     }
 }
 
+#[tokio::test]
+async fn calendars_are_taken_and_what_can_be_seen_to_be_wrong_in_them_is_refused() {
+    install().await;
+    let namespace = Namespace::fresh("calendars").await;
+    let window = |from: &str, to: &str| json!({ "windows": [{ "name": "a", "from": from, "to": to }] });
+    let once = |from: &str, to: &str| json!({ "freezes": [{ "name": "a", "from": from, "to": to }] });
+    let start = |start: &str| {
+        schedule("/spec/phases", json!([{ "name": "one", "start": start, "environments": [{ "name": "eu" }] }]))
+    };
+    let calendar = |value: Value| schedule("/spec/calendar", value);
+    let both = json!({ "freezes": [{ "name": "a", "from": "2025-01-01", "to": "2025-01-02",
+        "yearly": { "from": "12-20", "to": "01-03" } }] });
+    for (manifest, sentence) in [
+        (calendar(window("09:00", "09:00")), "a whole day is 00:00 to 24:00"),
+        (calendar(window("24:00", "09:00")), "24:00 can only end a window"),
+        (calendar(window("9:00", "17:00")), "spec.calendar.windows[0].from"),
+        (environment("/spec/calendar", window("09:00", "24:01")), "spec.calendar.windows[0].to"),
+        (calendar(once("2025-07-02", "2025-06-28")), "to must not be before from"),
+        (calendar(once("2025-02-30", "2025-06-28")), "spec.calendar.freezes[0].from"),
+        (calendar(once("2025-02-28", "2025-02-29")), "spec.calendar.freezes[0].to"),
+        (calendar(json!({ "freezes": [{ "name": "a" }] })), "exactly one of yearly, and from with to, is needed"),
+        (calendar(both), "exactly one of yearly, and from with to, is needed"),
+        (calendar(json!({ "freezes": [{ "name": "a", "from": "2025-01-01" }] })), "from and to go together"),
+        (calendar(json!({ "late": "NextWindow" })), "NextWindow waits for a window to open, and there is none"),
+        (calendar(json!({ "timeZone": "UTC+02:00" })), "spec.calendar.timeZone"),
+        (start("2025-05-05T09:00"), "spec.phases[0].start"),
+        (start("2025-04-31"), "spec.phases[0].start"),
+    ] {
+        let said = refusal(&namespace, &manifest).await.unwrap_or_else(|| panic!("taken: {manifest}"));
+        assert!(said.contains(sentence), "{sentence} is not in: {said}");
+    }
+    let whole = json!({
+        "timeZone": "Europe/Berlin",
+        "windows": [{ "name": "office", "days": ["Mon", "Fri"], "from": "09:00", "to": "17:00" }, { "name": "night", "from": "22:00", "to": "24:00" }],
+        "freezes": [
+            { "name": "quarter-end", "from": "2025-06-28T00:00:00Z", "to": "2025-07-02", "reason": "quarter end" },
+            { "name": "holidays", "yearly": { "from": "12-20", "to": "01-03" } },
+            { "name": "leap-day", "from": "2024-02-29", "to": "2024-02-29" },
+        ],
+    });
+    for manifest in [
+        calendar(whole.clone()),
+        environment("/spec/calendar", whole),
+        start("2024-02-29"),
+        start("2025-05-05T09:00:00.5+02:00"),
+    ] {
+        assert_eq!(refusal(&namespace, &manifest).await, None, "{manifest}");
+    }
+}
+
 /// Whatever the API server refuses, `hoist validate` has said before; what `validate` calls fine, the API server takes.
 #[tokio::test]
 async fn validate_and_the_api_server_agree() {

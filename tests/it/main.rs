@@ -11,6 +11,7 @@
 
 mod architecture;
 mod bad_days;
+mod calendar;
 mod contract;
 mod crds;
 mod fixture;

@@ -227,7 +227,8 @@ impl Walk {
             self.error(place, path, format!("`{text}` is not a date with a time and a time zone"), hint);
         }
         if !self.fits(schema, text) {
-            let message = no_such_day(schema, text).unwrap_or_else(|| format!("`{text}` is not what `{}` can be", last(path)));
+            let message =
+                no_such_day(schema, text).unwrap_or_else(|| format!("`{text}` is not what `{}` can be", last(path)));
             self.error(place, path, message, pattern_hint(schema));
         }
     }

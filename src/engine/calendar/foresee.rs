@@ -86,7 +86,10 @@ fn course(path: &str, phase: &PhasePlan, problems: &mut Problems) {
         at = opens + phase.soak.delta();
     }
     if let Some(end) = phase.end.filter(|end| end.at < at) {
-        let message = format!("the phase cannot be complete by {end}: with its soaks it takes until {} at least", end.zone.read(at));
+        let message = format!(
+            "the phase cannot be complete by {end}: with its soaks it takes until {} at least",
+            end.zone.read(at)
+        );
         problems.add(format!("{path}.end"), message, "the end is only said, nothing comes of it");
     }
 }
@@ -122,7 +125,8 @@ fn clocks(path: &str, zone: Zone, windows: &[Window], now: Time, problems: &mut 
                     } else {
                         format!("when the clocks of {} go back, {clock} comes twice", zone.name())
                     };
-                    let hint = if after > before { "the window is shorter then" } else { "the window is open twice then" };
+                    let hint =
+                        if after > before { "the window is shorter then" } else { "the window is open twice then" };
                     problems.add(format!("{path}.windows[{i}].{field}"), message, hint);
                 }
             }

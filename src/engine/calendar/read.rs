@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
+use super::Calendar;
 use super::hours::{DAY, Edge, FrozenHours, Hours, Span};
 use super::zone::Zone;
-use super::Calendar;
 use crate::api::{
-    Environment, EnvironmentCalendar, EnvironmentKey, Freeze, Late, MigrationScheduleSpec, Moment, Phase, ScheduleCalendar,
-    Time, Window,
+    Environment, EnvironmentCalendar, EnvironmentKey, Freeze, Late, MigrationScheduleSpec, Moment, Phase,
+    ScheduleCalendar, Time, Window,
 };
 use crate::engine::plan::{Problem, Problems};
 
@@ -61,7 +61,11 @@ impl Reading {
         let zone = zone("spec.calendar.timeZone", &calendar.time_zone, &mut problems);
         if calendar.late == Late::NextWindow && calendar.windows.is_empty() {
             let message = "NextWindow waits for a window to open, and there is none".to_owned();
-            problems.add("spec.calendar.late".to_owned(), message, "give the schedule windows, or write Proceed or Hold");
+            problems.add(
+                "spec.calendar.late".to_owned(),
+                message,
+                "give the schedule windows, or write Proceed or Hold",
+            );
         }
         let own = hours("spec.calendar", String::new(), zone, &calendar.windows, &calendar.freezes, &mut problems);
         let mut phases = Vec::new();

@@ -1,5 +1,6 @@
 //! Tests of the engine in a simulated world.
 
+mod calendar;
 mod crash;
 mod edits;
 mod exhaustive;

@@ -10,7 +10,10 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use super::{config_map, many, minute, schedule, second, start, variable};
-use crate::api::{Duration, Mode, OnDelete, RunState};
+use crate::api::{
+    Clock, Day, Duration, Environment, EnvironmentCalendar, Freeze, Late, Mode, Moment, OnDelete, RunState,
+    ScheduleCalendar, Window, YearDay, Yearly,
+};
 use crate::engine::Run;
 use crate::sim::{Act, Faults, Hand, Sample, World};
 
@@ -39,6 +42,12 @@ pub struct Story {
     pub latency: i64,
     /// Faults per mille: conflict, lost, unanswered, late, crash, stale, unread.
     pub faults: [u64; 7],
+    /// The schedule's calendar.
+    pub calendar: Option<ScheduleCalendar>,
+    /// The first environment's calendar.
+    pub hours: Option<EnvironmentCalendar>,
+    /// When the first phase is to start, in seconds from the beginning.
+    pub start: Option<i64>,
     /// What people do, and when.
     pub acts: Vec<(i64, Act)>,
 }
@@ -54,6 +63,9 @@ impl Default for Story {
             outage: None,
             latency: 20,
             faults: [0; 7],
+            calendar: None,
+            hours: None,
+            start: None,
             acts: Vec::new(),
         }
     }
@@ -65,12 +77,16 @@ impl Story {
         let mut plan = schedule(&names);
         plan.spec.soak.duration = Duration::seconds(self.soak * 60);
         plan.spec.checks.iter_mut().for_each(|c| c.settle = Duration::seconds(0));
+        plan.spec.calendar.clone_from(&self.calendar);
+        plan.spec.phases[0].start = self.start.map(|at| Moment::At(second(at)));
         let environments = names.iter().zip(&self.shapes).map(|(name, shape)| match shape {
             0 => config_map(name),
             1 => variable(name),
             _ => many(name),
         });
-        let mut world = World::new(&plan, environments.collect(), start(), self.seed);
+        let mut environments: Vec<Environment> = environments.collect();
+        environments[0].spec.calendar.clone_from(&self.hours);
+        let mut world = World::new(&plan, environments, start(), self.seed);
         for (index, from, length, sample) in &self.samples {
             world.metrics.say(NAMES[*index], second(*from), second(from + length), *sample);
         }
@@ -100,7 +116,8 @@ impl Story {
     /// Whether nothing happens that people would have to settle.
     fn peaceful(&self) -> bool {
         let bad = |s: &Sample| *s == Sample::Bad;
-        self.acts.is_empty() && self.regression.is_none() && !self.samples.iter().any(|(.., s)| bad(s))
+        let timely = self.calendar.is_none() && self.hours.is_none();
+        timely && self.acts.is_empty() && self.regression.is_none() && !self.samples.iter().any(|(.., s)| bad(s))
     }
 
     /// Tells the story.
@@ -166,6 +183,60 @@ fn policy() -> impl Strategy<Value = OnDelete> {
     prop::sample::select(vec![OnDelete::Keep, OnDelete::Rollback])
 }
 
+/// The clock so many minutes after the beginning, in a zone.
+fn clock(zone: &str, minutes: i64) -> Clock {
+    let zone: chrono_tz::Tz = zone.parse().expect(zone);
+    Clock::parse(&minute(minutes).with_timezone(&zone).format("%H:%M").to_string()).expect("a clock")
+}
+
+/// A daily window, or one of this weekday and its neighbours, that begins and ends near the story.
+fn window(zone: &'static str) -> impl Strategy<Value = Window> {
+    (-60..90_i64, 1..90_i64, any::<bool>()).prop_map(move |(from, length, daily)| Window {
+        name: format!("w{from}-{length}"),
+        days: if daily { Day::ALL.to_vec() } else { vec![Day::Sun, Day::Mon] },
+        from: clock(zone, from),
+        to: clock(zone, from + length),
+    })
+}
+
+fn freeze() -> impl Strategy<Value = Freeze> {
+    (0..90_i64, 1..60_i64, 0..8_u8).prop_map(|(from, length, shape)| {
+        let moment = |minutes| Some(Moment::At(minute(minutes)));
+        let none = Freeze { name: format!("f{from}"), from: None, to: None, yearly: None, reason: String::new() };
+        let day = YearDay { month: 5, day: 6 };
+        let first = Some(Moment::Day(start().date_naive() + chrono::Days::new(1)));
+        match shape {
+            0 => Freeze { yearly: Some(Yearly { from: day, to: day }), ..none },
+            1 => Freeze { from: first, to: first, ..none },
+            _ => Freeze { from: moment(from), to: moment(from + length), ..none },
+        }
+    })
+}
+
+fn zone() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["Etc/UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Auckland"])
+}
+
+fn hours() -> impl Strategy<Value = EnvironmentCalendar> {
+    zone().prop_flat_map(|zone| {
+        let windows = prop::collection::vec(window(zone), 0..3);
+        (windows, prop::collection::vec(freeze(), 0..2)).prop_map(move |(mut windows, freezes)| {
+            windows.dedup_by(|a, b| a.name == b.name);
+            EnvironmentCalendar { time_zone: zone.to_owned(), windows, freezes }
+        })
+    })
+}
+
+fn calendar() -> impl Strategy<Value = ScheduleCalendar> {
+    let late = prop::sample::select(vec![Late::Proceed, Late::NextWindow, Late::Hold]);
+    (hours(), late).prop_map(|(EnvironmentCalendar { time_zone, windows, freezes }, late)| ScheduleCalendar {
+        late: if windows.is_empty() && late == Late::NextWindow { Late::Proceed } else { late },
+        time_zone,
+        windows,
+        freezes,
+    })
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let some = || prop::option::of(name());
     let index = || 0..3_usize;
@@ -179,6 +250,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Garble),
         2 => Just(Act::Mend),
         1 => Just(Act::Soak(Duration::seconds(120))),
+        2 => prop::option::of(calendar()).prop_map(Act::Calendar),
+        2 => (name(), prop::option::of(hours())).prop_map(|(e, h)| Act::Hours(e, h)),
         1 => prop::sample::select(vec![Mode::Act, Mode::Observe]).prop_map(Act::Mode),
         1 => name().prop_map(Act::Strike),
         1 => policy().prop_map(Act::Delete),
@@ -211,8 +284,12 @@ fn story() -> impl Strategy<Value = Story> {
     let outage = prop::option::weighted(0.3, (when(), 30..1_800_i64));
     let shapes = prop::collection::vec(0..3_u8, 1..=3);
     let latency = prop::sample::select(vec![1_i64, 20, 90]);
-    (any::<u64>(), shapes, 2..12_i64, samples, regression, outage, latency, faults, acts).prop_map(
-        |(seed, shapes, soak, samples, regression, outage, latency, faults, acts)| Story {
+    let timing = prop_oneof![
+        2 => Just((None, None, None)),
+        1 => (prop::option::of(calendar()), prop::option::of(hours()), prop::option::of(-3_600..1_800_i64)),
+    ];
+    (any::<u64>(), shapes, 2..12_i64, samples, regression, outage, latency, faults, (timing, acts)).prop_map(
+        |(seed, shapes, soak, samples, regression, outage, latency, faults, (timing, acts))| Story {
             seed,
             shapes,
             soak,
@@ -221,6 +298,9 @@ fn story() -> impl Strategy<Value = Story> {
             outage,
             latency,
             faults,
+            calendar: timing.0,
+            hours: timing.1,
+            start: timing.2,
             acts,
         },
     )

@@ -93,7 +93,7 @@ async fn what_is_not_there() {
         "environments": [{ "name": "eu", "namespace": stage.place("eu").namespace.name() }] }]),
     );
     stage.apply(&later).await.expect("applied");
-    explains(&stage, "next: eu eu: starts at 2099-01-01 00:00:00 UTC at the earliest").await;
+    explains(&stage, "next: eu eu: starts at 2099-01-01 00:00 UTC at the earliest").await;
     later = plan;
     stage.apply(&later).await.expect("applied");
     explains(&stage, "waits, Evidence").await;
