@@ -58,7 +58,7 @@ impl Pass<'_> {
         }
         self.note_checks(run, found.checks);
         self.wait(run, found.waits);
-        self.timed(run, found.timing.until);
+        run.opens(found.timing.until);
         let checks = self.view.flip_plan(run).map(|f| f.checks.as_slice()).unwrap_or_default();
         let near = |opens: Time| opens - self.now <= NEAR;
         let far = found.timing.wait.is_some() && !found.timing.until.is_some_and(near) && !observes(self.view);
@@ -278,7 +278,8 @@ impl Pass<'_> {
     fn again(&mut self, run: &mut Run, flip: Flip, standings: &[Standing]) {
         let found = rest_gates(self.view, &self.stops(), &self.state, run, self.now);
         if !found.open() {
-            return self.wait(run, found.waits);
+            self.wait(run, found.waits);
+            return run.opens(found.timing.until);
         }
         let sealed = run.waits.iter().find(|w| w.gate == Gate::Target).map(|w| w.since);
         if sealed.is_some_and(|at| self.now < again_at(run, at)) {

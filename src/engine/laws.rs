@@ -61,6 +61,8 @@ pub struct Sent {
     pub place: TargetPlace,
     /// When.
     pub at: Time,
+    /// Until when it might have been sent.
+    pub send_by: Time,
     /// Zone, windows and freezes of the schedule, of the phase and of the Environment.
     pub calendars: Vec<(String, Vec<Window>, Vec<Freeze>)>,
 }
@@ -74,7 +76,7 @@ pub struct Violation {
     pub what: String,
 }
 
-/// Runs every law.
+/// Runs every law over what reached the store and the targets; [`in_calendar`] is about what was sent.
 ///
 /// # Errors
 /// The first violation.
@@ -216,34 +218,39 @@ pub fn in_order(trace: &[Trace]) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Law 10: nothing is sent outside windows or in freezes. The reading of the local clock at the moment of sending is held
-/// against what people wrote, letter by letter.
+/// Law 10: nothing is sent outside windows or in freezes, nor could have been sent there. The readings of the local clock
+/// are held against what people wrote, letter by letter.
 ///
 /// # Errors
 /// A raise at a time at which nobody wanted one.
 pub fn in_calendar(sent: &[Sent]) -> Result<(), Violation> {
-    for Sent { place, at, calendars } in sent {
-        for (zone, windows, freezes) in calendars {
-            let Ok(zone) = zone.parse::<chrono_tz::Tz>() else {
-                return broken(10, format!("{place} was raised by a calendar in {zone}, which is no zone"));
-            };
-            let local = at.with_timezone(&zone);
-            let (clock, day) = (local.format("%H:%M").to_string(), local.format("%a").to_string());
-            let eve = local.date_naive().checked_sub_days(Days::new(1)).map(|d| d.format("%a").to_string());
-            let within = |window: &Window| {
-                let (from, to) = (window.from.to_string(), window.to.to_string());
-                let listed = |day: &str| window.days.iter().any(|d| format!("{d:?}") == day);
-                if from < to {
-                    return listed(&day) && from <= clock && clock < to;
-                }
-                (listed(&day) && from <= clock) || (eve.as_deref().is_some_and(listed) && clock < to)
-            };
-            if !windows.is_empty() && !windows.iter().any(within) {
-                return broken(10, format!("{place} was raised at {local}, outside every window"));
+    sent.iter().try_for_each(|raise| {
+        inside(raise, raise.at)?;
+        inside(raise, raise.send_by)
+    })
+}
+
+fn inside(Sent { place, calendars, .. }: &Sent, at: Time) -> Result<(), Violation> {
+    for (zone, windows, freezes) in calendars {
+        let Ok(zone) = zone.parse::<chrono_tz::Tz>() else {
+            return broken(10, format!("{place} was raised by a calendar in {zone}, which is no zone"));
+        };
+        let local = at.with_timezone(&zone);
+        let (clock, day) = (local.format("%H:%M").to_string(), local.format("%a").to_string());
+        let eve = local.date_naive().checked_sub_days(Days::new(1)).map(|d| d.format("%a").to_string());
+        let within = |window: &Window| {
+            let (from, to) = (window.from.to_string(), window.to.to_string());
+            let listed = |day: &str| window.days.iter().any(|d| format!("{d:?}") == day);
+            if from < to {
+                return listed(&day) && from <= clock && clock < to;
             }
-            if let Some(freeze) = freezes.iter().find(|freeze| freezes_at(freeze, *at, &local)) {
-                return broken(10, format!("{place} was raised at {local}, in the freeze {}", freeze.name));
-            }
+            (listed(&day) && from <= clock) || (eve.as_deref().is_some_and(listed) && clock < to)
+        };
+        if !windows.is_empty() && !windows.iter().any(within) {
+            return broken(10, format!("{place} was raised at {local}, outside every window"));
+        }
+        if let Some(freeze) = freezes.iter().find(|freeze| freezes_at(freeze, at, &local)) {
+            return broken(10, format!("{place} was raised at {local}, in the freeze {}", freeze.name));
         }
     }
     Ok(())

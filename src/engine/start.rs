@@ -88,16 +88,15 @@ fn missed(
     }
     // Looked for from the second before, at which an opening in this very second is still closed.
     let since = (now - IN_TIME).max(run.since) - TimeDelta::seconds(1);
-    match calendar.opened_after(since, now) {
-        Some(opened) => timing.next = timing.next.into_iter().chain([opened + IN_TIME]).min(),
-        None => {
-            let closes = calendar.closes(now, now + super::calendar::HORIZON);
-            timing.until = closes.and_then(|closes| calendar.next_open(closes));
-            let next = timing.until.map_or_else(
-                || "no window opens again within two years".to_owned(),
-                |at| format!("the next window opens {}", start.zone.read(at)),
-            );
-            timing.wait = Some(format!("{was}, and calendar.late is NextWindow; {next}"));
-        }
+    if let Some(opened) = calendar.opened_after(since, now) {
+        timing.next = timing.next.into_iter().chain([opened + IN_TIME]).min();
+        return;
     }
+    let closes = calendar.closes(now, now + super::calendar::HORIZON);
+    timing.until = closes.and_then(|closes| calendar.next_open(closes));
+    let next = timing.until.map_or_else(
+        || "no window opens again within two years".to_owned(),
+        |at| format!("the next window opens {}", start.zone.read(at)),
+    );
+    timing.wait = Some(format!("{was}, and calendar.late is NextWindow; {next}"));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::analysis::CheckLedger;
 use crate::api::{
-    Armed, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Held, HeldReason, MigrationRun,
+    Armed, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held, HeldReason, MigrationRun,
     MigrationRunSpec, MigrationRunStatus, Mode, RollbackRecord, RunState, Time, Transition, Wait,
 };
 
@@ -244,6 +244,13 @@ impl Run {
         self.transitions.push(transition);
         let surplus = self.transitions.len().saturating_sub(KEPT_TRANSITIONS);
         self.transitions.drain(..surplus);
+    }
+
+    /// Notes when the calendar lets it go on.
+    pub(super) fn opens(&mut self, until: Option<Time>) {
+        for wait in self.waits.iter_mut().filter(|w| w.gate == Gate::Calendar) {
+            wait.until = until;
+        }
     }
 
     /// Lays a hold over the stage; one that says the same already keeps its time.

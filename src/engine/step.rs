@@ -229,13 +229,6 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Notes when the calendar lets a run go on.
-    pub fn timed(&mut self, run: &mut Run, until: Option<Time>) {
-        for wait in run.waits.iter_mut().filter(|w| w.gate == Gate::Calendar) {
-            wait.until = until;
-        }
-    }
-
     /// Notes the checks that do not pass; one that says the same but for its numbers stays as it was, so that nothing
     /// is written because a value moved.
     pub fn note_checks(&mut self, run: &mut Run, checks: Vec<(String, CheckOutcome, String)>) {

@@ -44,7 +44,8 @@ impl World {
         calendars.extend(own.map(|c| (zone.clone(), c.windows.clone(), c.freezes.clone())));
         calendars.extend(phase.map(|c| (zone, c.windows.clone(), c.freezes.clone())));
         calendars.extend(place.map(|c| (c.time_zone.clone(), c.windows.clone(), c.freezes.clone())));
-        self.sent.push(Sent { place: raise.target.place.clone(), at: self.now, calendars });
+        let (place, send_by) = (raise.target.place.clone(), raise.send_by);
+        self.sent.push(Sent { place, at: self.now, send_by, calendars });
     }
 
     /// Law 12: every decision says when to look again, and that is later than now.

@@ -127,7 +127,8 @@ fn without_wrong_parts(spec: &MigrationScheduleSpec, problems: &[Problem]) -> Mi
         let mut index = 0..;
         phase.checks.retain(|_| !index.next().is_some_and(|j| wrong(&format!("spec.phases[{i}]"), j)));
     }
-    if problems.iter().any(|problem| problem.path.contains(".calendar") || problem.path.ends_with(".end")) {
+    let of_time = |p: &Problem| p.path.contains(".calendar") || p.path.split('.').next_back() == Some("end");
+    if problems.iter().any(of_time) {
         spec.calendar = None;
         for phase in &mut spec.phases {
             (phase.calendar, phase.end) = (None, None);

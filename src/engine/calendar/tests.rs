@@ -17,6 +17,7 @@ fn moment(text: &str) -> Time {
     text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is called with what was just written")]
 fn hours(zone: &str, windows: Value, freezes: Value) -> Calendar {
     let calendar = json!({ "timeZone": zone, "windows": windows, "freezes": freezes });
     let calendar: EnvironmentCalendar = serde_json::from_value(calendar).expect("a calendar");

@@ -182,6 +182,32 @@ fn a_flip_in_part_is_put_back_where_its_window_closes() {
     ));
 }
 
+#[test]
+fn a_date_is_the_first_open_moment_of_its_day() {
+    let mut plan = schedule(&["eu"]);
+    plan.spec.calendar =
+        Some(calendar(json!({ "timeZone": "America/New_York", "windows": window("09:00", "17:00"), "late": "Hold" })));
+    plan.spec.phases[0].start = Some(Moment::parse("2025-05-06").expect("a date"));
+    let mut own = World::new(&plan, vec![config_map("eu")], start(), 1);
+    own.run_until(minute(30)).expect("the laws hold");
+    let status = own.store.now.schedule.as_ref().and_then(|s| s.status.clone()).expect("a status");
+    assert_eq!(status.environments[0].message, "starts on 2025-05-06 (America/New_York) at the earliest");
+    assert!(own.latest().is_empty(), "its run is made with the day");
+    own.run_until(minute(20 * 60)).expect("the laws hold");
+    assert!(waits(&own).ends_with("opens 2025-05-06 09:00 EDT (13:00 UTC)"), "{}", waits(&own));
+    if let Err(violation) = own.run_until(minute(30 * 60)) {
+        panic!("{violation:?}\n{}", own.timeline());
+    }
+    expect![[r#"
+        05-06 13:00:00  1 eu         Gating → Flipping          every gate is open
+        05-06 13:00:01  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-06 13:00:21  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-06 13:30:21  1 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-06 13:30:21  1 eu         Completed → Finished       the schedule is complete
+    "#]].assert_eq(&own.timeline());
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is called with what was just written")]
 fn late(how: &str, windows: Value) -> World {
     let mut own = schedule(&["eu", "apac"]);
     own.spec.calendar = Some(calendar(json!({ "late": how, "windows": windows })));
