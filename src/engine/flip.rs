@@ -21,7 +21,7 @@ const SEND_WITHIN: TimeDelta = TimeDelta::seconds(10);
 /// How long a flip may stay in part: nobody has planned that state, and its checks speak of neither value.
 const IN_PART_FOR: TimeDelta = TimeDelta::minutes(10);
 
-/// While the calendar stays closed for longer than this, the gates are looked at seldom.
+/// While the calendar stays closed for longer than this, and stands alone in the way, the gates are looked at seldom.
 const NEAR: TimeDelta = TimeDelta::minutes(10);
 
 /// How seldom.
@@ -56,12 +56,13 @@ impl Pass<'_> {
             Some((reason, message)) => run.hold(*reason, message, self.now),
             None => run.held = None,
         }
+        let near = |opens: Time| opens - self.now <= NEAR;
+        let only = found.held.is_none() && found.waits.iter().all(|(gate, _)| *gate == Gate::Calendar);
+        let far = only && !found.timing.until.is_some_and(near) && !observes(self.view);
         self.note_checks(run, found.checks);
         self.wait(run, found.waits);
         run.opens(found.timing.until);
         let checks = self.view.flip_plan(run).map(|f| f.checks.as_slice()).unwrap_or_default();
-        let near = |opens: Time| opens - self.now <= NEAR;
-        let far = found.timing.wait.is_some() && !found.timing.until.is_some_and(near) && !observes(self.view);
         self.wake_at(if far { self.now + SELDOM } else { next_gate(checks, self.now) });
         found.timing.next.into_iter().for_each(|at| self.wake_at(at));
         let again = again_at(run, run.since);

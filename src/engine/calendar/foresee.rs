@@ -32,7 +32,7 @@ pub fn never_open(spec: &MigrationScheduleSpec, plan: &Plan, now: Time) -> Vec<P
             };
             if told.insert(path.clone()) {
                 let message = format!(
-                    "nothing can ever be raised in Environment {}: {} leave no moment open",
+                    "nothing can ever be raised in Environment {}, for these together leave no moment open: {}",
                     environment.key,
                     calendar.declared()
                 );

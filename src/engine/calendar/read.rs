@@ -154,15 +154,12 @@ fn hours(
             problems.add(path, message, "a whole day is 00:00 to 24:00");
         } else if window.from.minutes() == DAY / 60 {
             let message = "24:00 can only end a window".to_owned();
-            problems.add(format!("{path}.from"), message, "write 00:00 and the following day");
+            problems.add(path, message, "write 00:00 and the following day");
         }
     }
     let frozen = freezes.iter().enumerate().filter_map(|(i, freeze)| {
-        let span = span(freeze, zone)
-            .map_err(|(field, message, hint)| {
-                problems.add(format!("{path}.freezes[{i}]{field}"), message, hint);
-            })
-            .ok()?;
+        let wrong = |(message, hint)| problems.add(format!("{path}.freezes[{i}]"), message, hint);
+        let span = span(freeze, zone).map_err(wrong).ok()?;
         Some(FrozenHours { name: freeze.name.clone(), reason: freeze.reason.clone(), span })
     });
     let frozen: Vec<FrozenHours> = frozen.collect();
@@ -170,17 +167,17 @@ fn hours(
     some.then(|| Arc::new(Hours::new(owner, zone, windows, frozen)))
 }
 
-fn span(freeze: &Freeze, zone: Zone) -> Result<Span, (&'static str, String, &'static str)> {
+fn span(freeze: &Freeze, zone: Zone) -> Result<Span, (String, &'static str)> {
     let (from, to) = match (freeze.from, freeze.to, freeze.yearly) {
         (None, None, Some(yearly)) => return Ok(Span::Yearly(yearly.from, yearly.to)),
         (Some(from), Some(to), None) => (from, to),
         (None, None, None) | (Some(_), Some(_), Some(_)) => {
-            return Err(("", "exactly one of yearly, and from with to, is needed".to_owned(), ""));
+            return Err(("exactly one of yearly, and from with to, is needed".to_owned(), ""));
         }
-        _ => return Err(("", "from and to go together".to_owned(), "a freeze without an end is a suspension")),
+        _ => return Err(("from and to go together".to_owned(), "a freeze without an end is a suspension")),
     };
     if ending(to, zone) <= beginning(from, zone) {
-        return Err((".to", format!("the end {to} is not after the beginning {from}"), "they may have been exchanged"));
+        return Err((format!("the end {to} is not after the beginning {from}"), "they may have been exchanged"));
     }
     let edge = |moment, after| match moment {
         Moment::At(at) => Edge::At(at.timestamp() + i64::from(after && at.timestamp_subsec_nanos() > 0)),

@@ -204,7 +204,8 @@ fn a_date_is_the_first_open_moment_of_its_day() {
         05-06 13:00:21  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
         05-06 13:30:21  1 eu         Soaking → Completed        soaked for 30m: every check passes
         05-06 13:30:21  1 eu         Completed → Finished       the schedule is complete
-    "#]].assert_eq(&own.timeline());
+    "#]]
+    .assert_eq(&own.timeline());
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is called with what was just written")]
