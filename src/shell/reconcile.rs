@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 
@@ -208,7 +207,7 @@ async fn carry_out(
     let before: Vec<&Run> = state.runs.values().collect();
     let after: Vec<&Run> = decision.state.runs.values().collect();
     let stored = |run| {
-        world.caches.runs.take(&Event::Apply(DeserializeGuard(Ok(run))));
+        world.caches.runs.take(&Event::Apply(Guarded(Ok(run))));
     };
     let fence = world.store.persist(&before, &after, stored).await?;
     if let Motion::Advance(raises, restarts) = &decision.motion {
