@@ -61,11 +61,7 @@ impl Reading {
         let zone = zone("spec.calendar.timeZone", &calendar.time_zone, &mut problems);
         if calendar.late == Late::NextWindow && calendar.windows.is_empty() {
             let message = "NextWindow waits for a window to open, and there is none".to_owned();
-            problems.add(
-                "spec.calendar.late".to_owned(),
-                message,
-                "give the schedule windows, or write Proceed or Hold",
-            );
+            problems.add("spec.calendar".to_owned(), message, "give the schedule windows, or write Proceed or Hold");
         }
         let own = hours("spec.calendar", String::new(), zone, &calendar.windows, &calendar.freezes, &mut problems);
         let mut phases = Vec::new();

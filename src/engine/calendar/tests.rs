@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::read::environment_hours;
 use super::{Calendar, Dated, Zone, distance};
-use crate::api::{EnvironmentCalendar, Moment, Time};
+use crate::api::{EnvironmentCalendar, Moment, PlaceKind, TargetPlace, Time};
+use crate::engine::laws::{Sent, in_calendar};
 use crate::engine::plan::Problems;
 
 /// What Python's zoneinfo makes of windows and freezes around changes of the clocks; `reference/make.py` wrote it.
@@ -139,6 +140,30 @@ fn the_last_opening_is_known() {
     assert_eq!(daily.opened_after(at("08:30"), at("09:10")), Some(at("09:00")));
     assert_eq!(daily.opened_after(at("09:00"), at("09:10")), None, "it was open at the beginning");
     assert_eq!(daily.opened_after(at("08:30"), at("09:00")), Some(at("09:00")));
+}
+
+/// The law reads the local clock by itself; here it meets what it must refuse.
+#[test]
+fn the_law_refuses_what_is_sent_at_the_wrong_time() {
+    let night = json!([window("night", &["Fri"], "22:00", "02:00")]);
+    let freezes = json!([{ "name": "eve", "yearly": { "from": "12-31", "to": "01-01" } },
+        { "name": "once", "from": "2025-03-07", "to": "2025-03-07T21:30:00Z" }]);
+    let calendar = json!({ "timeZone": "Europe/Berlin", "windows": night, "freezes": freezes });
+    let calendar: EnvironmentCalendar = serde_json::from_value(calendar).expect("a calendar");
+    let kind = PlaceKind::ConfigMap;
+    let place =
+        TargetPlace { kind, namespace: "a".to_owned(), name: "b".to_owned(), container: None, key: "c".to_owned() };
+    let law = |at: &str, seconds: i64| {
+        let calendars = vec![(calendar.time_zone.clone(), calendar.windows.clone(), calendar.freezes.clone())];
+        let (place, at) = (place.clone(), moment(at));
+        in_calendar(&[Sent { place, at, send_by: at + TimeDelta::seconds(seconds), calendars }]).is_ok()
+    };
+    // Friday 2025-03-14 22:00 in Berlin is 21:00 UTC; the window ends at 01:00 UTC on Saturday.
+    assert!(law("2025-03-14T21:00:00Z", 10) && law("2025-03-15T00:59:50Z", 9));
+    assert!(!law("2025-03-14T20:59:59Z", 0) && !law("2025-03-15T00:59:50Z", 10) && !law("2025-03-15T21:30:00Z", 0));
+    // Frozen until half past ten; and Friday 2027-01-01 as a whole, not the two hours of the second.
+    assert!(!law("2025-03-07T21:29:59Z", 0) && law("2025-03-07T21:30:00Z", 0));
+    assert!(!law("2027-01-01T22:00:00Z", 0) && law("2027-01-01T23:30:00Z", 0));
 }
 
 #[test]
