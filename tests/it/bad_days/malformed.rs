@@ -111,7 +111,7 @@ async fn a_malformed_schedule_in_etcd_is_reported_and_blocks_nobody_else() {
     let stalled = ["wait", "ms/broken", "--for=condition=Stalled", "--timeout=20s"];
     stage.kubectl(&stalled).await.expect("it says so itself");
     let told = stage.kubectl(&["describe", "ms", "broken"]).await.expect("kubectl describe");
-    assert!(told.contains("the stored object cannot be read") && told.contains("Expected a string"), "{told}");
+    assert!(told.contains("the stored object cannot be read") && told.contains("expected a string"), "{told}");
     stage.kubectl(&["delete", "ms", "broken", "--timeout=20s"]).await.expect("it can be deleted");
     stage.counts("hoist_unreadable_objects 0").await;
 }
