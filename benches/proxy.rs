@@ -84,9 +84,14 @@ impl Proxy {
     pub fn kubeconfig(&self) -> PathBuf {
         let path = self.folder.path().join("kubeconfig");
         let token = Cluster::shared().var("HOIST_TOKEN");
+        // As in a pod: with a CA of the cluster's own, and not with those of the whole world.
+        let given = std::fs::read_to_string(Cluster::shared().var("KUBECONFIG")).expect("the cluster's kubeconfig");
+        let given: serde_json::Value = serde_yaml::from_str(&given).expect("YAML");
+        let ca = &given["clusters"][0]["cluster"]["certificate-authority-data"];
+        let server = format!("http://{}", self.address);
         let config = serde_json::json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "hoist",
-            "clusters": [{ "name": "proxy", "cluster": { "server": format!("http://{}", self.address) } }],
+            "clusters": [{ "name": "proxy", "cluster": { "server": server, "certificate-authority-data": ca } }],
             "users": [{ "name": "hoist", "user": { "token": token } }],
             "contexts": [{ "name": "hoist", "context": { "cluster": "proxy", "user": "hoist" } }],
         });

@@ -18,11 +18,14 @@ use crate::shell::error::{CALL, within};
 const KEEP: Duration = Duration::from_secs(30);
 
 /// The most logins that are kept.
-const MOST_KEPT: usize = 1_000;
+const MOST_KEPT: usize = 10_000;
+
+/// The most clients that are kept: as many as there are CAs of Environments' own.
+const MOST_CLIENTS: usize = 100;
 
 /// A client and what it says with each request.
 pub(super) struct Login {
-    /// Follows no redirects.
+    /// Shared with all that trust the same CA.
     pub client: reqwest::Client,
     /// Authorization and tenant.
     pub headers: HeaderMap,
@@ -30,9 +33,12 @@ pub(super) struct Login {
     pub identity: Arc<[u8]>,
 }
 
-/// Logins by environment and source.
+/// Logins by environment and source, and the clients that they share.
 #[derive(Default)]
-pub(super) struct Logins(Mutex<Kept>);
+pub(super) struct Logins {
+    kept: Mutex<Kept>,
+    clients: Clients,
+}
 
 /// Logins by environment and source, with when they were made.
 type Kept = BTreeMap<(EnvironmentKey, String), (Instant, Arc<Login>)>;
@@ -51,21 +57,59 @@ impl Logins {
         if let Some(login) = kept {
             return Ok(login);
         }
-        let login = Arc::new(login(kubernetes, &environment.namespace, source).await?);
+        let login = Arc::new(login(kubernetes, &self.clients, &environment.namespace, source).await?);
         let mut logins = self.lock();
         if logins.len() >= MOST_KEPT {
-            logins.clear();
+            logins.retain(|_, (at, _)| now - *at < KEEP);
         }
         logins.insert(key, (now, Arc::clone(&login)));
         Ok(login)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn login(kubernetes: &Kubernetes, namespace: &str, source: &PrometheusSource) -> Result<Login, Failure> {
+/// Clients by the CA that they trust, in PEM; none means those of the system. A client costs milliseconds to make and some
+/// hundred kilobytes to keep, for the certificates that it trusts, and keeps its connections to itself.
+#[derive(Default)]
+struct Clients(Mutex<BTreeMap<Option<Vec<u8>>, reqwest::Client>>);
+
+impl Clients {
+    fn trusting(&self, ca: Option<(&SecretKey, Vec<u8>)>) -> Result<reqwest::Client, Failure> {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pem = ca.as_ref().map(|(_, pem)| pem.clone());
+        if let Some(client) = clients.get(&pem) {
+            return Ok(client.clone());
+        }
+        // Follows no redirects: who is asked is for the Environment's owner to say.
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(QUERY)
+            .pool_idle_timeout(Duration::from_secs(120));
+        if let Some((secret, pem)) = ca {
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem).ok().filter(|c| !c.is_empty());
+            let certificates = certificates.ok_or_else(|| {
+                failure(&format!("Secret {} key {} holds no certificate in PEM", secret.name, secret.key))
+            })?;
+            builder = builder.tls_certs_only(certificates);
+        }
+        let client = builder.build().map_err(|_| failure("no client for Prometheus could be made"))?;
+        if clients.len() >= MOST_CLIENTS {
+            clients.clear();
+        }
+        clients.insert(pem, client.clone());
+        Ok(client)
+    }
+}
+
+async fn login(
+    kubernetes: &Kubernetes,
+    clients: &Clients,
+    namespace: &str,
+    source: &PrometheusSource,
+) -> Result<Login, Failure> {
     let mut headers = HeaderMap::new();
     if let Some(auth) = &source.auth {
         headers.insert(AUTHORIZATION, authorization(kubernetes, namespace, auth).await?);
@@ -79,25 +123,18 @@ async fn login(kubernetes: &Kubernetes, namespace: &str, source: &PrometheusSour
                 .map_err(|_| failure("the tenant cannot be sent as a header"))?,
         );
     }
-    let mut builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(QUERY)
-        .pool_idle_timeout(Duration::from_secs(120));
     let mut identity = source.address.clone().into_bytes();
     for (name, value) in &headers {
         identity.extend([b"\n", name.as_str().as_bytes(), b": ", value.as_bytes()].concat());
     }
-    if let Some(ca) = &source.ca {
-        let pem = key(kubernetes, namespace, ca).await?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem).ok().filter(|c| !c.is_empty());
-        let certificates = certificates
-            .ok_or_else(|| failure(&format!("Secret {} key {} holds no certificate in PEM", ca.name, ca.key)))?;
-        builder = builder.tls_certs_only(certificates);
+    let mut ca = None;
+    if let Some(secret) = &source.ca {
+        let pem = key(kubernetes, namespace, secret).await?;
         identity.push(b'\n');
-        identity.extend(pem);
+        identity.extend(&pem);
+        ca = Some((secret, pem));
     }
-    let client = builder.build().map_err(|_| failure("no client for Prometheus could be made"))?;
-    Ok(Login { client, headers, identity: Arc::from(identity) })
+    Ok(Login { client: clients.trusting(ca)?, headers, identity: Arc::from(identity) })
 }
 
 async fn authorization(
