@@ -155,7 +155,7 @@ pub fn no_resurrection(trace: &[Trace]) -> Result<(), Violation> {
     Ok(())
 }
 
-/// A closed or finished epoch never moves again, and epochs of one environment only grow.
+/// A closed or finished epoch never moves again, and one that was seen to be up never becomes one that is yet to go up.
 ///
 /// # Errors
 /// A run that came back.
@@ -173,6 +173,9 @@ pub fn one_way(trace: &[Trace]) -> Result<(), Violation> {
             Some(RunState::RolledBack) => *state != RunState::RolledBack,
             Some(RunState::RollingBack) => !matches!(state, RunState::RollingBack | RunState::RolledBack),
             Some(RunState::Finished | RunState::Skipped) => Some(*state) != before,
+            Some(RunState::Verifying | RunState::Soaking | RunState::Completed) => {
+                matches!(state, RunState::Pending | RunState::Gating | RunState::Flipping)
+            }
             _ => false,
         };
         if back {

@@ -58,8 +58,11 @@ impl Control {
             Deed::Backup => self.back_up(),
             Deed::Restore => self.restore(restored).await,
             // Not done to the control plane.
-            _ => {}
+            _ => return,
         }
+        // Pods that start now must not be told of only when its watches have waited long enough: until then the metrics
+        // are those of the pods before.
+        Conduit::shared().look_again();
     }
 
     /// Keeps a copy of what etcd has stored, taken while it stands still.
@@ -85,7 +88,6 @@ impl Control {
             let command = self.kill(follower);
             self.start(follower, &command).await;
         }
-        Conduit::shared().look_again();
     }
 
     /// Kills a part, and gives the command with which it ran.
