@@ -29,6 +29,9 @@ pub fn order(one: &impl ResourceExt, other: &impl ResourceExt) -> Option<Orderin
 /// How long passes wait at most for the caches to be filled anew: a retreat must not depend on whole lists for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The most versions that are kept.
+const MOST_KEPT: usize = 50_000;
+
 /// The highest versions that were seen, and when they last went back.
 #[derive(Debug)]
 pub struct Versions {
@@ -66,7 +69,13 @@ impl Versions {
         let mut seen = self.lock();
         match seen.highest.get_mut(kind) {
             Some(highest) => *highest = (*highest).max(version),
-            None => drop(seen.highest.insert(kind.to_owned(), version)),
+            None => {
+                // Targets come and go for months; whatever is there is soon seen again.
+                if seen.highest.len() >= MOST_KEPT {
+                    seen.highest.clear();
+                }
+                seen.highest.insert(kind.to_owned(), version);
+            }
         }
     }
 
