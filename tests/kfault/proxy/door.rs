@@ -13,6 +13,9 @@ use super::trace::Record;
 use super::{Actor, Answered, Gone, watch};
 use crate::plan::{Class, Deed, Point, length};
 
+/// After this the API server is slow to answer.
+const LONG: Duration = Duration::from_secs(1);
+
 /// After an answer was handed over, until it has surely left.
 const LEFT: Duration = Duration::from_millis(5);
 
@@ -28,13 +31,33 @@ pub async fn api(shared: Arc<Shared>, actor: Actor, request: Request<Incoming>) 
     let class = if call.writes() { Class::Write } else { Class::Read };
     let arrival = shared.arrive(class, &call.resource, call.telling(), &call.told());
     let answer = match arrival.deed {
-        None => through(&shared, &call).await,
+        None => undisturbed(&shared, &call).await,
         Some(deed) => disturbed(&shared, &call, deed).await,
     };
     if arrival.remember {
         shared.past.remember(&shared.client, &shared.upstream).await;
     }
     answer
+}
+
+/// Lets a request through. That a write was sent stands in the trace also where no answer comes, or none for long.
+async fn undisturbed(shared: &Shared, call: &Call) -> Answered {
+    let mut answer = std::pin::pin!(through(shared, call));
+    let sent = || shared.record(Record::of(call, 0, &[]));
+    let soon = tokio::time::timeout(LONG, &mut answer).await;
+    match soon {
+        Ok(Err(gone)) if call.writes() => {
+            sent();
+            Err(gone)
+        }
+        Ok(answer) => answer,
+        Err(_) => {
+            if call.writes() {
+                sent();
+            }
+            answer.await
+        }
+    }
 }
 
 /// Does to a request what the plan says.
