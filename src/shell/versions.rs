@@ -67,16 +67,15 @@ impl Versions {
     pub fn note(&self, kind: &str, version: Option<&str>) {
         let Some(version) = version.and_then(|v| v.parse::<u64>().ok()) else { return };
         let mut seen = self.lock();
-        match seen.highest.get_mut(kind) {
-            Some(highest) => *highest = (*highest).max(version),
-            None => {
-                // Targets come and go for months; whatever is there is soon seen again.
-                if seen.highest.len() >= MOST_KEPT {
-                    seen.highest.clear();
-                }
-                seen.highest.insert(kind.to_owned(), version);
-            }
+        if let Some(highest) = seen.highest.get_mut(kind) {
+            *highest = (*highest).max(version);
+            return;
         }
+        // Targets come and go for months; whatever is there is soon seen again.
+        if seen.highest.len() >= MOST_KEPT {
+            seen.highest.clear();
+        }
+        seen.highest.insert(kind.to_owned(), version);
     }
 
     /// Compares an answer that speaks for the present with the mark that was taken before it was asked for.
