@@ -277,3 +277,30 @@ fn freezes_at(freeze: &Freeze, at: Time, local: &chrono::DateTime<chrono_tz::Tz>
     };
     begun && !over
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(state: RunState) -> Trace {
+        Trace::Stored {
+            run: "conduit/repo-eu-1".to_owned(),
+            phase: "eu".to_owned(),
+            environment: EnvironmentKey { namespace: "conduit".to_owned(), name: "eu".to_owned() },
+            epoch: 1,
+            opened_at: None,
+            state,
+            decision: None,
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_up_goes_on_or_down_and_only_a_backup_takes_it_back() {
+        use RunState::{Flipping, Gating, RolledBack, RollingBack, Soaking, Verifying};
+        let well = [Gating, Flipping, Gating, Flipping, Verifying, Soaking, RollingBack, RolledBack].map(stored);
+        assert_eq!(one_way(&well), Ok(()));
+        assert!(one_way(&[stored(Soaking), stored(Gating)]).is_err());
+        assert!(one_way(&[stored(Verifying), stored(Flipping)]).is_err());
+        assert_eq!(one_way(&[stored(Soaking), Trace::Restored, stored(Gating)]), Ok(()));
+    }
+}
