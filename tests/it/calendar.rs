@@ -15,6 +15,10 @@ fn next_minute(seconds: i64) -> DateTime<Utc> {
     at.with_second(0).and_then(|at| at.with_nanosecond(0)).expect("a minute")
 }
 
+async fn sleep_until(at: DateTime<Utc>) {
+    tokio::time::sleep((at - Utc::now()).to_std().unwrap_or_default()).await;
+}
+
 /// When the run turned to a state.
 fn turned(run: &MigrationRun, state: RunState) -> DateTime<Utc> {
     let transitions = run.status.iter().flat_map(|s| &s.transitions);
@@ -50,6 +54,7 @@ async fn a_flip_waits_for_its_window_and_a_rollback_for_none() {
     assert_eq!(run.status.and_then(|s| s.waits[0].until), Some(opens));
     assert_eq!(stage.value("eu").await.as_deref(), Some("false"));
 
+    sleep_until(opens).await;
     let run = stage.reaches("eu", RunState::Soaking).await;
     let flipped = turned(&run, RunState::Flipping);
     assert!(opens <= flipped && flipped < opens + TimeDelta::seconds(10), "{opens}: {flipped}");
@@ -57,8 +62,7 @@ async fn a_flip_waits_for_its_window_and_a_rollback_for_none() {
     // Long after the window, in a freeze of the schedule and of the place.
     stage.patch(&json!({ "spec": { "calendar": { "freezes": freeze("quarter end") } } })).await;
     stage.patch_environment("eu", &json!({ "spec": { "calendar": { "freezes": freeze("a launch") } } })).await;
-    let closed = opens + TimeDelta::minutes(1);
-    tokio::time::sleep((closed - Utc::now()).to_std().unwrap_or_default()).await;
+    sleep_until(opens + TimeDelta::minutes(1)).await;
     stage.place("eu").app.set_behaviour(&[("errors-when-enabled", "0.3")]).await;
     let run = stage.reaches("eu", RunState::RolledBack).await;
     let rollback = run.status.and_then(|s| s.rollback).expect("a rollback");
