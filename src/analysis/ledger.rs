@@ -67,6 +67,8 @@ pub struct CheckLedger {
     max_age: Duration,
     /// How many moments are asked for at once: fewer after a failure, more again after an answer.
     at_once: usize,
+    /// What was found before this counts for nothing.
+    forgiven: Option<Time>,
 }
 
 impl CheckLedger {
@@ -88,7 +90,22 @@ impl CheckLedger {
             latched: None,
             max_age: Self::max_age(scrape),
             at_once: MOST_AT_ONCE,
+            forgiven: None,
         }
+    }
+
+    /// Forgets every breach before a moment, past ones and those to come: a person overrode the check until then.
+    pub fn forgive(&mut self, until: Time) {
+        self.forgiven = self.forgiven.into_iter().chain([until]).max();
+        if self.latched.as_ref().is_some_and(|l| l.at < until) {
+            self.latched = None;
+            self.streak = None;
+            self.recent.clear();
+        }
+    }
+
+    fn is_forgiven(&self, at: Time) -> bool {
+        self.forgiven.is_some_and(|until| at < until)
     }
 
     /// The age beyond which a sample no longer speaks for the moment.
@@ -152,7 +169,7 @@ impl CheckLedger {
         if judged.outcome.covers() {
             let from = if answers.at == self.first { self.settled } else { answers.at - interval };
             self.coverage.cover(from.max(self.settled), answers.at);
-            self.count(answers.at, judged.outcome == Outcome::Breach);
+            self.count(answers.at, judged.outcome == Outcome::Breach && !self.is_forgiven(answers.at));
         }
         self.next = answers.at + step(&self.check);
         if judged.outcome == Outcome::Breach && self.counts(answers.at) {
@@ -220,7 +237,7 @@ impl CheckLedger {
 
     /// Why this check does not let a soak end now, where it does not.
     pub fn hold(&self) -> Option<(CheckOutcome, &str)> {
-        let latest = self.latest.as_ref()?;
+        let latest = self.latest.as_ref().filter(|l| !self.is_forgiven(l.at))?;
         let outcome = match latest.judged.outcome {
             Outcome::Pass => return None,
             Outcome::Breach => CheckOutcome::Breach,

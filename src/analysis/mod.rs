@@ -72,17 +72,6 @@ pub struct Judged {
     pub value: Option<f64>,
 }
 
-/// What a gate or a soak comes to. Worst wins.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    /// Every check passes.
-    Go,
-    /// Nothing advances; the sentences say why.
-    Hold(Vec<String>),
-    /// A breach is latched.
-    NoGo(Breach),
-}
-
 /// A breach that counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Breach {

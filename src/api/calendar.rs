@@ -188,7 +188,7 @@ pub enum Late {
 }
 
 /// A time of the day, in whole minutes since midnight; `24:00` is the end of the day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Clock(u16);
 
 impl Clock {

@@ -17,7 +17,7 @@ use super::Time;
     shortname = "iv",
     category = "hoist",
     derive = "PartialEq",
-    doc = "A person's order to a schedule: Pause, Resume, Rollback or Retry. Immutable; applied once.",
+    doc = "A person's order to a schedule: Pause, Resume, Rollback, Retry, Promote, Skip or Override. Immutable; applied once.",
     printcolumn(name = "Action", type_ = "string", json_path = ".spec.action"),
     printcolumn(name = "Schedule", type_ = "string", json_path = ".spec.schedule.name"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome"),
@@ -28,7 +28,10 @@ use super::Time;
     validation = Rule::new("self == oldSelf").message("an Intervention cannot be changed: write a new one"),
     validation = Rule::new("(self.action == 'Resume') == has(self.pauses)").message("Resume, and only Resume, names the pauses that it ends"),
     validation = Rule::new("(self.action == 'Retry') == has(self.run)").message("Retry, and only Retry, names the run whose epoch it follows"),
-    validation = Rule::new("!(self.action in ['Resume', 'Retry']) || !(has(self.phase) || has(self.environment))").message("Resume and Retry name their objects; phase and environment go with Pause and Rollback")
+    validation = Rule::new("!(self.action in ['Resume', 'Retry']) || !(has(self.phase) || has(self.environment))").message("Resume and Retry name their objects; phase and environment go with the other actions"),
+    validation = Rule::new("!(self.action in ['Promote', 'Skip']) || has(self.phase)").message("Promote and Skip name their phase"),
+    validation = Rule::new("self.action != 'Promote' || !has(self.environment)").message("Promote is about a whole phase"),
+    validation = Rule::new("(self.action == 'Override') == has(self.override)").message("Override, and only Override, says what it overrides")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct InterventionSpec {
@@ -55,6 +58,34 @@ pub struct InterventionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub run: Option<String>,
+    /// For `Override`: what is overridden, and until when.
+    #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
+    pub what: Option<Override>,
+}
+
+/// One wait or one check, and until when it is overridden.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("has(self.wait) != has(self.check)").message("exactly one of wait and check is overridden"))]
+#[serde(rename_all = "camelCase")]
+pub struct Override {
+    /// The wait that is not waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<OverriddenWait>,
+    /// The check that neither stops nor rolls back anything; its countdown ends, and what it found before `until` is forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub check: Option<String>,
+    /// Until when.
+    pub until: Time,
+}
+
+/// The waits that a person can override.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OverriddenWait {
+    /// Windows, freezes and a missed start: the flag may be raised although they say otherwise.
+    Calendar,
+    /// The rest of a soak: it ends as soon as everything else allows it.
+    Soak,
 }
 
 /// A schedule, by name and uid: an order to one that was deleted does not reach its successor.
@@ -78,8 +109,14 @@ pub enum Action {
     Resume,
     /// Puts back every raised flag that is meant, at once.
     Rollback,
-    /// Opens the next epoch of an environment that was rolled back or is held.
+    /// Opens the next epoch of an environment that was rolled back, is held before its flip, or was left out.
     Retry,
+    /// Lets a phase pass its point of no return.
+    Promote,
+    /// Leaves out what was not raised yet: what comes after it goes on.
+    Skip,
+    /// Overrides one wait or one check until a moment.
+    Override,
 }
 
 /// What became of an order.

@@ -4,7 +4,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Duration, FlagValues, Mode, PrometheusSource, ScheduleRef, TargetPlace, Time, WorkloadRef};
+use super::{
+    Check, Cover, Duration, FlagValues, Mode, PendingAction, PrometheusSource, RollbackScope, ScheduleRef, TargetPlace,
+    Time, WorkloadRef,
+};
 
 /// One attempt (epoch) at one environment in one phase. Written by Hoist alone; `kubectl get runs` is the story of a
 /// migration. It outlives its schedule.
@@ -119,6 +122,12 @@ pub struct MigrationRunStatus {
     /// The rollback, once decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackRecord>,
+    /// The rollback that is sent soon if nobody stops it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingAction>,
+    /// Since when nothing is rolled back by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_return: Option<Time>,
     /// The checks that do not pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -156,7 +165,7 @@ pub enum RunState {
     RollingBack,
     /// The flag is back, proven. This epoch is closed for ever.
     RolledBack,
-    /// A `Retry` opened the next epoch before this one raised anything.
+    /// Left out by a person, or superseded by a `Retry`, before it raised anything.
     Skipped,
 }
 
@@ -231,6 +240,10 @@ pub enum HeldReason {
     RollbackUnproven,
     /// The phase's start was missed, and `calendar.late` is `Hold`.
     StartMissed,
+    /// A check whose `onBreach` is `Hold` has breached.
+    Breached,
+    /// A breach past the point of no return.
+    PointOfNoReturn,
 }
 
 /// Something that must still hold.
@@ -262,6 +275,8 @@ pub enum Gate {
     Suspend,
     /// Windows are open and nothing is frozen.
     Calendar,
+    /// A person has let the phase pass its point of no return.
+    Promotion,
     /// The mode is `Act`, or others set the value.
     Mode,
     /// The Environment exists, lists the flag and serves this schedule's namespace.
@@ -298,8 +313,19 @@ pub struct Armed {
     pub prometheus: PrometheusSource,
     /// The soak.
     pub soak: Duration,
+    /// What it must have seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub covers: Vec<Cover>,
+    /// The zone in which that is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub time_zone: Option<String>,
     /// The rollback's deadline.
     pub deadline: Duration,
+    /// How far a breach reaches.
+    #[serde(default, skip_serializing_if = "RollbackScope::is_environment")]
+    pub scope: RollbackScope,
 }
 
 /// One armed place: a flag, its values, and where it is written.
@@ -353,6 +379,9 @@ pub struct RollbackRecord {
     /// Who: `hoist`, an Intervention, or the field manager that lowered the flag.
     #[schemars(length(max = 253))]
     pub actor: String,
+    /// How far it reaches: the others go back too, as their own runs.
+    #[serde(default, skip_serializing_if = "RollbackScope::is_environment")]
+    pub scope: RollbackScope,
 }
 
 /// A check that does not pass.

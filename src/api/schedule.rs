@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Decimal, Duration, FlagValue, Moment, PhaseCalendar, RunState, ScheduleCalendar, Time};
+use super::{Action, Condition, Decimal, Duration, FlagValue, Override, Phase, RunState, ScheduleCalendar, Soak, Time};
 
 /// A plan that carries feature flags through environments, one after the other, on evidence from Prometheus.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,11 @@ pub struct MigrationScheduleSpec {
     /// How long evidence is gathered after a flip before the next environment is touched.
     pub soak: Soak,
 
+    /// How long every flag is watched, and rolled back if need be, after the last environment was complete. Takes effect at
+    /// once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Duration>,
+
     /// How a flag goes back.
     #[serde(default)]
     pub rollback: RollbackPolicy,
@@ -67,7 +72,8 @@ pub struct MigrationScheduleSpec {
     #[serde(default)]
     pub on_delete: OnDelete,
 
-    /// The phases, in order. A phase starts after the one before it is complete.
+    /// The phases, in order. A phase starts after the one before it is complete, unless its `after` says otherwise. An
+    /// edit of their order takes effect at once, for whatever was not raised yet.
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub phases: Vec<Phase>,
@@ -107,6 +113,7 @@ pub enum Mode {
 
 /// A named question to Prometheus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("!has(self.countdown) || self.onBreach == 'Rollback' && !self.dryRun").message("a countdown runs before a rollback, and this check leads to none"))]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
     /// The name that people read in every verdict.
@@ -122,6 +129,35 @@ pub struct Check {
     pub settle: Duration,
     /// A value, or a ratio of two, compared with fixed bounds.
     pub threshold: Threshold,
+    /// What a breach that counts leads to.
+    #[serde(default, skip_serializing_if = "OnBreach::is_rollback")]
+    pub on_breach: OnBreach,
+    /// How long people have to stop a rollback of this check with an `Override` before it is sent; none where not given. It
+    /// runs on through restarts, also where the value recovers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub countdown: Option<Duration>,
+    /// `true`: it is asked and judged, and says what it would have done; it neither stops nor rolls back anything.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+/// What a breach leads to, once it counts. Before the flip every check must pass, whatever this says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnBreach {
+    /// The flag goes back.
+    #[default]
+    Rollback,
+    /// Nothing advances until a person orders a `Rollback`, or an `Override` of the check.
+    Hold,
+    /// It is said, and nothing else comes of it.
+    Notify,
+}
+
+impl OnBreach {
+    /// Whether it is what a check does where nothing else is said.
+    pub fn is_rollback(&self) -> bool {
+        *self == Self::Rollback
+    }
 }
 
 fn default_interval() -> Duration {
@@ -202,19 +238,11 @@ pub struct Datapoints {
     pub of: i32,
 }
 
-/// How long evidence is gathered after a flip.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Soak {
-    /// The least time between the completed rollout and the next environment. Time without evidence extends it.
-    pub duration: Duration,
-}
-
 /// How a flag goes back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RollbackPolicy {
-    /// How far a breach reaches.
+    /// How far a breach reaches. An environment that is already raised keeps the scope it was raised with.
     #[serde(default)]
     pub scope: RollbackScope,
     /// How long running pods may take to be back on the old value before a person is called.
@@ -232,12 +260,23 @@ fn default_deadline() -> Duration {
     Duration::seconds(600)
 }
 
-/// How far a breach reaches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How far a breach reaches. What a person orders or lowers by hand reaches as far as the person said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum RollbackScope {
     /// The environment that breached.
     #[default]
     Environment,
+    /// Every raised environment of its phase, the last raised first.
+    Phase,
+    /// Every raised environment of the schedule, the last raised first.
+    All,
+}
+
+impl RollbackScope {
+    /// Whether it is the environment alone, which need not be written down.
+    pub fn is_environment(&self) -> bool {
+        *self == Self::Environment
+    }
 }
 
 /// What becomes of raised flags when the schedule is deleted before it is complete.
@@ -248,56 +287,6 @@ pub enum OnDelete {
     Keep,
     /// They are put back first.
     Rollback,
-}
-
-/// An ordered part of a schedule.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Phase {
-    /// The phase's name.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
-    pub name: String,
-    /// How people number it: `1`, `2`, `3.1`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 16))]
-    pub number: Option<String>,
-    /// When it may start at the earliest: a moment (RFC 3339), or a date in the schedule's zone, which means the first open
-    /// moment of that day. None means as soon as the phase before it is complete; `calendar.late` says what a start
-    /// that has passed means. An edit takes effect at once, for whatever was not raised yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<Moment>,
-    /// When it is meant to be complete: a moment (RFC 3339), or a date in the schedule's zone, that day included. Once
-    /// that has passed the schedule says so; nothing else comes of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<Moment>,
-    /// Windows and freezes of this phase, which narrow the schedule's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub calendar: Option<PhaseCalendar>,
-    /// The environments, flipped one after the other.
-    #[schemars(length(min = 1, max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into(), "namespace".into()]))]
-    pub environments: Vec<EnvironmentRef>,
-    /// Checks of this phase, and replacements of the schedule's by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub checks: Vec<Check>,
-    /// The soak of this phase, in place of the schedule's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub soak: Option<Soak>,
-}
-
-/// An Environment by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EnvironmentRef {
-    /// The Environment's name.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
-    pub name: String,
-    /// Its namespace; empty means the schedule's own.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 63), regex(pattern = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"))]
-    pub namespace: String,
 }
 
 /// What Hoist says of a schedule: a summary, written only when something changes that a person or a restart needs.
@@ -320,6 +309,21 @@ pub struct MigrationScheduleStatus {
     #[serde(default)]
     #[schemars(length(max = 32))]
     pub pauses: Vec<PauseStatus>,
+    /// The points of no return that people have let a phase pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["phase".into()]))]
+    pub promotions: Vec<PromotionStatus>,
+    /// The waits and findings that people have overridden; also after they expired, until their place is needed: what they
+    /// forgave stays forgiven.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["intervention".into()]))]
+    pub overrides: Vec<OverrideStatus>,
+    /// What Hoist will do soon if nobody stops it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub pending_actions: Vec<PendingAction>,
     /// Every environment of every phase.
     #[serde(default)]
     #[schemars(length(max = 2048))]
@@ -347,6 +351,62 @@ pub struct PauseStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub environment: Option<String>,
+}
+
+/// A phase that a person let pass its point of no return.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PromotionStatus {
+    /// The phase.
+    #[schemars(length(max = 63))]
+    pub phase: String,
+    /// The Intervention that ordered it.
+    #[schemars(length(max = 253))]
+    pub intervention: String,
+    /// When it was ordered. An epoch that a `Retry` opened after that needs another.
+    pub at: Time,
+}
+
+/// A wait or a finding that a person overrode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OverrideStatus {
+    /// The Intervention that ordered it.
+    #[schemars(length(max = 253))]
+    pub intervention: String,
+    /// Why, in the person's words.
+    #[schemars(length(max = 1024))]
+    pub reason: String,
+    /// The phase it is limited to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub phase: Option<String>,
+    /// The environment it is limited to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub environment: Option<String>,
+    /// What is overridden, and until when.
+    #[serde(rename = "override")]
+    pub what: Override,
+}
+
+/// Something that happens soon if nobody stops it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingAction {
+    /// The run.
+    #[schemars(length(max = 253))]
+    pub run: String,
+    /// What will be done.
+    pub action: Action,
+    /// The check that asks for it; an `Override` of it stops the countdown.
+    #[schemars(length(max = 63))]
+    pub check: String,
+    /// When.
+    pub at: Time,
+    /// Why, in a sentence.
+    #[schemars(length(max = 1024))]
+    pub message: String,
 }
 
 /// Where one environment of one phase stands.

@@ -43,8 +43,14 @@ enum Verb {
     Resume(order::Args),
     /// Put a schedule's raised flags back at once.
     Rollback(order::Args),
-    /// Open the next epoch of an environment that was rolled back or is held.
+    /// Open the next epoch of an environment that was rolled back, is held, or was left out.
     Retry(order::Args),
+    /// Let a phase pass its point of no return.
+    Promote(order::Args),
+    /// Leave out what was not raised yet; what comes after it goes on.
+    Skip(order::Args),
+    /// Override one wait or one check for a while.
+    Override(order::OverrideArgs),
 }
 
 /// How results are printed.
@@ -68,6 +74,9 @@ pub fn main() -> ExitCode {
         Verb::Resume(args) => order::run(&args, crate::api::Action::Resume),
         Verb::Rollback(args) => order::run(&args, crate::api::Action::Rollback),
         Verb::Retry(args) => order::run(&args, crate::api::Action::Retry),
+        Verb::Promote(args) => order::run(&args, crate::api::Action::Promote),
+        Verb::Skip(args) => order::run(&args, crate::api::Action::Skip),
+        Verb::Override(args) => order::overriding(&args),
     }
 }
 

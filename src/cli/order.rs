@@ -1,4 +1,4 @@
-//! `hoist pause | resume | rollback | retry`: a person's order, written as an Intervention.
+//! `hoist pause | resume | rollback | retry | promote | skip | override`: a person's order, written as an Intervention.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,7 +7,9 @@ use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt};
 
 use super::{Connection, Known, Output, PATIENCE, named, online, runs, schedule};
-use crate::api::{Action, Intervention, InterventionSpec, MigrationRun, OrderOutcome, RunState, ScheduleRef};
+use crate::api::{
+    Action, Intervention, InterventionSpec, MigrationRun, OrderOutcome, OverriddenWait, Override, RunState, ScheduleRef,
+};
 use crate::shell::clock;
 use crate::shell::error::within;
 
@@ -35,16 +37,57 @@ pub(super) struct Args {
     connection: Connection,
 }
 
-/// Runs the verb.
-pub(super) fn run(args: &Args, action: Action) -> ExitCode {
-    online(|config| order(args, action, config), &args.connection)
+/// Arguments of `hoist override`.
+#[derive(Debug, clap::Args)]
+pub(super) struct OverrideArgs {
+    #[command(flatten)]
+    order: Args,
+    /// The wait that is not waited for.
+    #[arg(long, value_enum, required_unless_present = "check", conflicts_with = "check")]
+    wait: Option<WaitArg>,
+    /// The check that neither stops nor rolls back anything.
+    #[arg(long)]
+    check: Option<String>,
+    /// For how long: 90s, 30m, 2h, 1d.
+    #[arg(long = "for", value_name = "DURATION", value_parser = crate::api::Duration::parse)]
+    lasts: crate::api::Duration,
 }
 
-async fn order(args: &Args, action: Action, config: kube::Config) -> Result<ExitCode, String> {
+/// A wait as it is named on the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum WaitArg {
+    /// Windows, freezes and a missed start.
+    Calendar,
+    /// The rest of a soak.
+    Soak,
+}
+
+impl From<WaitArg> for OverriddenWait {
+    fn from(wait: WaitArg) -> Self {
+        match wait {
+            WaitArg::Calendar => Self::Calendar,
+            WaitArg::Soak => Self::Soak,
+        }
+    }
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &Args, action: Action) -> ExitCode {
+    online(|config| order(args, action, None, config), &args.connection)
+}
+
+/// Runs `hoist override`.
+pub(super) fn overriding(args: &OverrideArgs) -> ExitCode {
+    let until = clock::now() + args.lasts.delta();
+    let what = Override { wait: args.wait.map(Into::into), check: args.check.clone(), until };
+    online(|config| order(&args.order, Action::Override, Some(what), config), &args.order.connection)
+}
+
+async fn order(args: &Args, action: Action, what: Option<Override>, config: kube::Config) -> Result<ExitCode, String> {
     let (namespace, name) = named(&args.schedule, &config.default_namespace);
     let client = Client::try_from(config).map_err(|e| e.to_string())?;
     let schedule = schedule(&client, &namespace, &name).await?;
-    let spec = spec(args, action, &schedule, &client).await?;
+    let spec = InterventionSpec { what, ..spec(args, action, &schedule, &client).await? };
     let verb = format!("{action:?}").to_lowercase();
     let stamp = format!("{:x}", clock::now().timestamp());
     let nonce = std::process::id();
@@ -72,9 +115,13 @@ async fn spec(args: &Args, action: Action, schedule: &Known, client: &Client) ->
         environment: None,
         pauses: None,
         run: None,
+        what: None,
     };
     match action {
-        Action::Pause | Action::Rollback => {
+        Action::Promote | Action::Skip if args.phase.is_none() => {
+            return Err(format!("{action:?} names its phase: say which with --phase"));
+        }
+        Action::Pause | Action::Rollback | Action::Promote | Action::Skip | Action::Override => {
             spec.phase.clone_from(&args.phase);
             spec.environment.clone_from(&args.environment);
         }
@@ -110,12 +157,15 @@ async fn closed_run(args: &Args, schedule: &Known, client: &Client) -> Result<St
     };
     let closed = |run: &&MigrationRun| {
         let status = run.status.as_ref();
-        status.is_some_and(|s| s.state == RunState::RolledBack || (s.state == RunState::Gating && s.held.is_some()))
+        status.is_some_and(|s| {
+            let over = matches!(s.state, RunState::RolledBack | RunState::Skipped);
+            over || (s.state == RunState::Gating && s.held.is_some())
+        })
     };
     let found: Vec<&MigrationRun> = own.iter().filter(latest).filter(meant).filter(closed).collect();
     match found.as_slice() {
         [run] => Ok(run.name_any()),
-        [] => Err("no environment that is meant was rolled back or is held before its flip".to_owned()),
+        [] => Err("no environment that is meant was rolled back, is held before its flip or was left out".to_owned()),
         many => {
             let names: Vec<&str> = many.iter().map(|r| r.spec.environment.name.as_str()).collect();
             Err(format!("several environments could be meant ({}); name one with --environment", names.join(", ")))

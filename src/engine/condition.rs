@@ -1,10 +1,11 @@
 //! What a schedule's status says: for people, and for kstatus, `kubectl wait`, Argo CD and Flux.
 
-use crate::api::{
-    Condition, ConditionStatus, EnvironmentProgress, Gate, MigrationScheduleStatus, PauseStatus, RunState, Time,
-};
+use crate::api::{Condition, ConditionStatus, EnvironmentProgress, Gate, MigrationScheduleStatus, RunState, Time};
 
-use super::plan::Plan;
+use super::latest::Latest;
+use super::order::Orders;
+use super::plan::{EnvironmentPlan, PhasePlan, Plan};
+use super::start::{Begins, begins};
 use super::state::{Run, State, clip};
 use super::view::View;
 
@@ -31,15 +32,20 @@ impl Said {
 /// kstatus takes the first of `Stalled` and `Reconciling` that is True, in list order; a Ready that is False is "in
 /// progress" to it, never "failed". A migration waits for days, so waiting is Ready, and `Reconciling` is True only
 /// while a flag moves.
-pub(super) fn report(view: &View, state: &State, pauses: &[PauseStatus], now: Time) -> MigrationScheduleStatus {
+pub(super) fn report(view: &View, state: &State, orders: &Orders, now: Time) -> MigrationScheduleStatus {
     let environments = progress(view, state);
     let complete = environments.iter().filter(|e| matches!(e.state, RunState::Completed | RunState::Finished)).count();
-    let completed = view.plan.is_ok() && !environments.is_empty() && complete == environments.len();
+    let left_out = environments.iter().filter(|e| e.state == RunState::Skipped).count();
+    let all = view.plan.is_ok() && !environments.is_empty() && complete + left_out == environments.len();
+    let completed = all && environments.iter().all(|e| e.state != RunState::Completed);
     let mut summary = MigrationScheduleStatus {
         observed_generation: view.generation,
         conditions: Vec::new(),
         progress: format!("{complete}/{}", environments.len()),
-        pauses: pauses.to_vec(),
+        pauses: orders.pauses.clone(),
+        promotions: orders.promotions.clone(),
+        overrides: orders.overrides.clone(),
+        pending_actions: current(view, state).filter_map(|run| run.pending.clone()).collect(),
         environments,
     };
     let stalled = stalled(view, state);
@@ -51,6 +57,8 @@ pub(super) fn report(view: &View, state: &State, pauses: &[PauseStatus], now: Ti
     let ready = Said { message: ready.message + &overdue(view, &summary, now), ..ready };
     let done = if completed {
         Said::new(ConditionStatus::True, "Completed", "every environment is complete")
+    } else if all {
+        Said::new(ConditionStatus::False, "Watching", "every environment is complete and still watched")
     } else {
         Said::new(ConditionStatus::False, "InProgress", format!("{} environments are complete", summary.progress))
     };
@@ -105,30 +113,13 @@ fn progress(view: &View, state: &State) -> Vec<EnvironmentProgress> {
         since: Some(run.since),
         message: run.message.clone(),
     };
-    let latest = |phase: &str, environment| {
-        let own = state.runs.values().filter(|r| r.spec.phase == phase && r.spec.environment == environment);
-        own.max_by_key(|r| r.spec.epoch)
-    };
     let mut all = Vec::new();
-    for (phase, environment) in view.plan.iter().flat_map(Plan::steps) {
-        let key = &environment.key;
-        all.push(latest(&phase.name, key.clone()).map_or_else(
-            || {
-                EnvironmentProgress {
-                    phase: phase.name.clone(),
-                    namespace: key.namespace.clone(),
-                    environment: key.name.clone(),
-                    state: RunState::Pending,
-                    epoch: 0,
-                    since: None,
-                    message: phase
-                        .start
-                        .map(|start| format!("starts {} {start} at the earliest", start.preposition()))
-                        .unwrap_or_default(),
-                }
-            },
-            line,
-        ));
+    if let Ok(plan) = &view.plan {
+        let latest = Latest::of(plan, state);
+        for place in plan.places() {
+            let Some((phase, environment)) = plan.step(place) else { continue };
+            all.push(latest.run(place).map_or_else(|| pending(plan, &latest, phase, environment), line));
+        }
     }
     for run in state.runs.values() {
         let listed = all.iter().any(|e| {
@@ -143,12 +134,31 @@ fn progress(view: &View, state: &State) -> Vec<EnvironmentProgress> {
     all
 }
 
+/// A step whose turn has not come.
+fn pending(plan: &Plan, latest: &Latest<'_>, phase: &PhasePlan, environment: &EnvironmentPlan) -> EnvironmentProgress {
+    let dated = phase.start.map(|start| format!("starts {} {start} at the earliest", start.preposition()));
+    let counted = phase.start_after.map(|_| match begins(plan, latest, phase) {
+        Begins::At(at) => format!("starts {} at the earliest", plan.zone.read(at)),
+        Begins::Unknown(why) => why,
+        Begins::Anytime => String::new(),
+    });
+    EnvironmentProgress {
+        phase: phase.name.clone(),
+        namespace: environment.key.namespace.clone(),
+        environment: environment.key.name.clone(),
+        state: RunState::Pending,
+        epoch: 0,
+        since: None,
+        message: counted.or(dated).unwrap_or_default(),
+    }
+}
+
 /// Which phases were meant to be complete by now and are not, as the end of a sentence.
 fn overdue(view: &View, summary: &MigrationScheduleStatus, now: Time) -> String {
     let phases = view.plan.iter().flat_map(|plan| &plan.phases);
     let late = phases.filter_map(|phase| {
         let end = phase.end.filter(|end| end.at <= now)?;
-        let ended = |s: RunState| matches!(s, RunState::Completed | RunState::Finished);
+        let ended = |s: RunState| matches!(s, RunState::Completed | RunState::Finished | RunState::Skipped);
         let open = summary.environments.iter().any(|e| e.phase == phase.name && !ended(e.state));
         open.then(|| format!("; phase {} was to be complete by {end}", phase.name))
     });
@@ -242,14 +252,23 @@ fn ready(
         }
     }
     let next = summary.environments.iter().find(|e| e.state == RunState::Pending);
-    let message = match next {
-        Some(e) => [format!("{} {} is next", e.phase, e.environment), e.message.clone()]
-            .iter()
-            .filter(|s| !s.is_empty())
-            .cloned()
-            .collect::<Vec<_>>()
-            .join("; "),
-        None => "on plan".to_owned(),
-    };
+    let message = next.map_or_else(
+        || watched(view, state),
+        |e| {
+            let next = format!("{} {}", e.phase, e.environment);
+            let parts = [format!("{} is next", next.trim_end()), e.message.clone()];
+            parts.into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join("; ")
+        },
+    );
     Said::new(ConditionStatus::True, "Scheduled", message)
+}
+
+/// What is said where every environment is complete and the schedule is not.
+fn watched(view: &View, state: &State) -> String {
+    let plan = view.plan.as_ref().ok();
+    let until = plan.and_then(|plan| Some((plan.zone, Latest::of(plan, state).watched_until(plan)?)));
+    until.map_or_else(
+        || "on plan".to_owned(),
+        |(zone, until)| format!("every environment is complete; watched until {}", zone.read(until)),
+    )
 }

@@ -2,7 +2,9 @@
 
 use chrono::TimeDelta;
 
-use crate::api::{Armed, ArmedTarget, Attempt, FORMAT_VERSION, Gate, HeldReason, Mode, PlaceKind, Time, WorkloadRef};
+use crate::api::{
+    Armed, ArmedTarget, Attempt, FORMAT_VERSION, Gate, HeldReason, Mode, PlaceKind, RollbackScope, Time, WorkloadRef,
+};
 
 use super::decision::{Raise, Restart, Seal};
 use super::gate::{Gates, gates, rest_gates};
@@ -10,7 +12,7 @@ use super::order::observes;
 use super::plan::FlipPlan;
 use super::probe::{FoundWorkload, WorkloadKey, WorkloadReading, next_gate};
 use super::soak::checks;
-use super::start::calendar_of;
+use super::start::closes;
 use super::state::{Flip, Run, RunLedger, Stage};
 use super::step::Pass;
 use super::target::{Stamp, StampKind, Standing, TargetPlan, TargetReading, standing};
@@ -49,8 +51,15 @@ impl Pass<'_> {
             return self.wake_at(next_gate(&[], self.now));
         }
         let found = gates(self.view, &self.stops(), &self.state, run, self.seen, self.now);
-        if found.open() {
+        if found.open() && self.view.is_work(run) {
+            return run.go(Stage::Worked, "every gate is open; the work may count as done", "hoist", self.now);
+        }
+        if found.open() && self.raises.is_empty() {
             return self.flip(run, found);
+        }
+        // One flip in a pass: each is decided on what became of the one before.
+        if found.open() {
+            return self.wake_in(TimeDelta::seconds(1));
         }
         match &found.held {
             Some((reason, message)) => run.hold(*reason, message, self.now),
@@ -73,20 +82,24 @@ impl Pass<'_> {
 
     /// Arms the run and, in `Act`, writes down the first attempt.
     fn flip(&mut self, run: &mut Run, found: Gates) {
-        let (Some((phase, _)), Some(plan), Ok(whole)) =
+        let (Some((phase, step)), Some(plan), Ok(whole)) =
             (self.view.step_of(run), self.view.flip_plan(run), &self.view.plan)
         else {
             return;
         };
+        let Some(prometheus) = plan.prometheus.clone() else { return };
         let observe = observes(self.view);
         let armed = Armed {
             at: self.now,
             mode: if observe { Mode::Observe } else { Mode::Act },
             targets: found.targets.iter().map(|(t, _)| t.clone()).collect(),
             checks: plan.checks.clone(),
-            prometheus: plan.prometheus.clone(),
+            prometheus,
             soak: phase.soak,
+            covers: phase.covers.clone(),
+            time_zone: (!phase.covers.is_empty()).then(|| step.zone.name().to_owned()),
             deadline: whole.deadline,
+            scope: whole.scope,
         };
         if observe {
             let flip = Flip { armed, attempt: None };
@@ -116,7 +129,7 @@ impl Pass<'_> {
         run.held = None;
         let within = self.now + SEND_WITHIN;
         // The last second in which the calendar is open: what is not sent by then is not sent outside it either.
-        let closes = calendar_of(self.view, run).and_then(|c| c.closes(self.now, within + TimeDelta::seconds(1)));
+        let closes = closes(self.view, run, self.now, within + TimeDelta::seconds(1));
         let attempt = Attempt {
             number: run.attempts,
             decision: run.decision("r", run.attempts),
@@ -150,6 +163,7 @@ impl Pass<'_> {
             decision: decision.to_owned(),
             at: self.now,
             why: why.and_then(Stamp::why),
+            scope: RollbackScope::Environment,
         }
     }
 

@@ -1,11 +1,12 @@
 //! What must hold before a flip. Gates are independent; all of them are looked at in every pass.
 
 use crate::analysis::{CheckLedger, Judged, Outcome, judge};
-use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Mode, PauseStatus, RunState, Time};
+use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Mode, PauseStatus, PhaseKind, RunState, Time};
 
 use super::flip::again_at;
+use super::latest::Latest;
 use super::order::WENT_BACK;
-use super::plan::{FlipPlan, Plan};
+use super::plan::FlipPlan;
 use super::probe::{FoundWorkload, Observations, WorkloadKey, WorkloadReading};
 use super::start::{Timing, timing};
 use super::state::{Run, State};
@@ -61,13 +62,15 @@ pub(super) fn gates(
     let mut gates = Gates::default();
     people(view, pauses, run, &mut gates);
     predecessors(view, state, run, &mut gates);
+    promotion(view, run, &mut gates);
     let again = again_at(run, run.since);
     if now < again {
         let at = again.format("%Y-%m-%d %H:%M:%S UTC");
         gates.wait(Gate::Target, format!("the flip was sent {} times and did not arrive; again at {at}", run.attempts));
     }
-    let Some((_, step)) = view.step_of(run) else { return gates };
-    if let Some(other) = view.neighbours.busy.get(&step.key) {
+    let Some((phase, step)) = view.step_of(run) else { return gates };
+    let flips = phase.kind == PhaseKind::Flip;
+    if let Some(other) = view.neighbours.busy.get(&step.key).filter(|_| flips) {
         gates.wait(Gate::Turn, format!("another flip is in work in Environment {}: {other}", step.key));
     }
     match &step.flip {
@@ -89,7 +92,7 @@ pub(super) fn gates(
     if view.mode() != Some(Mode::Observe) || !gates.raised_by_others {
         gates.time(timing(view, state, run, now));
     }
-    if view.mode() == Some(Mode::Observe) && !gates.raised_by_others && gates.open() {
+    if flips && view.mode() == Some(Mode::Observe) && !gates.raised_by_others && gates.open() {
         let message =
             "mode is Observe: every gate is open and Hoist would raise the flag now; it watches until others do";
         gates.wait(Gate::Mode, message);
@@ -160,18 +163,30 @@ fn people(view: &View, pauses: &[PauseStatus], run: &Run, gates: &mut Gates) {
     }
 }
 
+/// What must be complete before a run is begun, and is not; and every rollback, which stops the whole schedule (law 8).
 fn predecessors(view: &View, state: &State, run: &Run, gates: &mut Gates) {
-    let steps: Vec<_> = view.plan.iter().flat_map(Plan::steps).map(|(p, e)| (p.name.as_str(), &e.key)).collect();
-    let place = |r: &Run| steps.iter().position(|(p, e)| *p == r.spec.phase && **e == r.spec.environment);
-    let own = place(run);
+    let Ok(plan) = &view.plan else { return };
+    let latest = Latest::of(plan, state);
+    let own = plan.place_of(&run.spec);
+    let missing = own.map(|own| latest.missing_before(plan, own)).unwrap_or_default();
     for other in others(state, run) {
+        let place = plan.place_of(&other.spec);
+        let before = match (place, own) {
+            // One that is retried waits also for what came after it and is in work.
+            (Some(place), Some(own)) => {
+                let follows = plan.precedes(own, place) && other.stage.state().is_in_work();
+                missing.contains(&place) || plan.precedes(place, own) || follows
+            }
+            // What left the plan stands in nobody's way, unless it is raised.
+            (None, _) => other.stage.flip().is_some(),
+            (Some(_), None) => true,
+        };
         let why = match (other.stage.state(), &other.held) {
             (state @ (RunState::RolledBack | RunState::RollingBack), _) => format!("is {state}"),
-            // What is not raised yet stands in the way of its successors alone, and of nobody once it left the plan.
-            (RunState::Pending | RunState::Gating, _) if place(other).is_none() || place(other) >= own => continue,
+            _ if !before => continue,
             (RunState::Completed, None) => match view.step_of(other).map(|(_, step)| &step.flip) {
-                Some(Err(why)) => format!("is raised, but {why}"),
-                Some(Ok(_)) | None => continue,
+                Some(Err(why)) if other.stage.raised().is_some() => format!("is raised, but {why}"),
+                _ => continue,
             },
             (RunState::Finished | RunState::Skipped, _) => continue,
             (_, Some(held)) => format!("is held: {}", held.message),
@@ -179,6 +194,27 @@ fn predecessors(view: &View, state: &State, run: &Run, gates: &mut Gates) {
         };
         gates.wait(Gate::Predecessor, format!("waits for {}, which {why}", other.label()));
     }
+    for place in missing.into_iter().filter(|place| latest.run(*place).is_none()) {
+        let Some((phase, environment)) = plan.step(place) else { continue };
+        let label = format!("{} {}", phase.name, environment.key.name);
+        gates.wait(Gate::Predecessor, format!("waits for {}, which is not begun", label.trim_end()));
+    }
+}
+
+/// Whether a person has let the phase pass its point of no return, for this epoch.
+fn promotion(view: &View, run: &Run, gates: &mut Gates) {
+    let Some((phase, _)) = view.step_of(run) else { return };
+    let Some(point) = &phase.point_of_no_return else { return };
+    let this_epoch = |at: Time| run.spec.opened_by.as_ref().is_none_or(|o| o.at <= at);
+    if view.status.promotions.iter().any(|p| p.phase == phase.name && this_epoch(p.at)) {
+        return;
+    }
+    let when = point.after.map_or_else(|| "from there on".to_owned(), |after| format!("{after} after its beginning"));
+    let name = &phase.name;
+    let message = format!(
+        "phase {name} is a point of no return: {when} nothing is rolled back by itself; order a Promote of {name}"
+    );
+    gates.wait(Gate::Promotion, message);
 }
 
 /// The latest runs of the other environments.
@@ -210,9 +246,10 @@ fn flip_gates(view: &View, run: &Run, flip: &FlipPlan, seen: &Observations, now:
         }
     }
     gates.raised_by_others = up > 0 && up == flip.targets.len();
+    let scrape = flip.prometheus.as_ref().map(|p| p.scrape_interval).unwrap_or_default();
     for check in &flip.checks {
         let measured = seen.measurements.get(&(run.name.clone(), check.name.clone()));
-        let max_age = CheckLedger::max_age(flip.prometheus.scrape_interval);
+        let max_age = CheckLedger::max_age(scrape);
         let judged = match measured {
             None => None,
             Some(m) => {
@@ -222,7 +259,10 @@ fn flip_gates(view: &View, run: &Run, flip: &FlipPlan, seen: &Observations, now:
                 })
             }
         };
-        evidence_gate(&check.name, judged, gates);
+        let forgiven = view.overridden_check(run, &check.name).is_some_and(|until| now < until);
+        if !forgiven && !check.dry_run {
+            evidence_gate(&check.name, judged, gates);
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 //! They know nothing of how the engine decides. The simulator runs them after every step; tests run them on the trace
 //! of a real API server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Days;
 
-use crate::api::{EnvironmentKey, Freeze, Moment, RunState, TargetPlace, Time, Window};
+use crate::api::{EnvironmentKey, EnvironmentRef, Freeze, Moment, Phase, RunState, TargetPlace, Time, Window};
 
 use super::target::StampKind;
 
@@ -67,6 +67,21 @@ pub struct Sent {
     pub calendars: Vec<(String, Vec<Window>, Vec<Freeze>)>,
 }
 
+/// A raise that was sent, with what stood before it and beside it then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    /// The target.
+    pub place: TargetPlace,
+    /// The phase and the Environment that it was sent for.
+    pub step: (String, EnvironmentKey),
+    /// The phases of the schedule as people had written them.
+    pub phases: Vec<Phase>,
+    /// The phases that people had let pass their point of no return.
+    pub promoted: Vec<String>,
+    /// The latest state of every environment that had a run.
+    pub states: BTreeMap<(String, EnvironmentKey), RunState>,
+}
+
 /// A law that was broken, and by what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -76,15 +91,24 @@ pub struct Violation {
     pub what: String,
 }
 
-/// Runs every law over what reached the store and the targets; [`in_calendar`] is about what was sent.
+/// Runs every law over what reached the store and the targets of a schedule whose environments follow one another;
+/// [`in_calendar`] and [`in_turn`] are about what was sent.
 ///
 /// # Errors
 /// The first violation.
 pub fn check(trace: &[Trace]) -> Result<(), Violation> {
+    check_branching(trace)?;
+    in_order(trace)
+}
+
+/// The same of a schedule that flips several environments at a time.
+///
+/// # Errors
+/// The first violation.
+pub fn check_branching(trace: &[Trace]) -> Result<(), Violation> {
     fenced(trace)?;
     no_resurrection(trace)?;
-    one_way(trace)?;
-    in_order(trace)
+    one_way(trace)
 }
 
 fn broken(law: u8, what: String) -> Result<(), Violation> {
@@ -219,6 +243,92 @@ pub fn in_order(trace: &[Trace]) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+/// Law 8, as people wrote it: a raise is sent when all phases that lead to its own are complete, when no more of its own are
+/// on their way than may be, when nothing of the schedule was rolled back, and over a point of no return when a person let
+/// it pass.
+///
+/// # Errors
+/// A raise before its turn.
+pub fn in_turn(sent: &[Turn]) -> Result<(), Violation> {
+    sent.iter().try_for_each(|raise| {
+        let back = |state: &RunState| matches!(state, RunState::RollingBack | RunState::RolledBack);
+        if let Some((other, state)) = raise.states.iter().find(|(step, state)| **step != raise.step && back(state)) {
+            return broken(8, format!("{} was raised while {other:?} was {state}", raise.place));
+        }
+        let done = |phase: &str, key: &EnvironmentKey| {
+            let state = raise.states.get(&(phase.to_owned(), key.clone()));
+            matches!(state, Some(RunState::Completed | RunState::Finished | RunState::Skipped))
+        };
+        let Some(own) = raise.phases.iter().position(|p| p.name == raise.step.0) else {
+            return broken(8, format!("{} was raised for a phase that is not in the schedule", raise.place));
+        };
+        let point = raise.phases.get(own).is_some_and(|p| p.point_of_no_return.is_some());
+        if point && !raise.promoted.contains(&raise.step.0) {
+            return broken(8, format!("{} was raised over a point of no return that nobody let it pass", raise.place));
+        }
+        for phase in leading_to(&raise.phases, own) {
+            let Some(phase) = raise.phases.get(phase) else { continue };
+            let named = keys(phase, &raise.place.namespace);
+            if let Some(open) = named.iter().find(|key| !done(&phase.name, key)) {
+                return broken(
+                    8,
+                    format!("{} was raised before {} {} was complete", raise.place, phase.name, open.name),
+                );
+            }
+        }
+        beside(raise, own, done)
+    })
+}
+
+/// What of the raise's own phase may be on its way beside it.
+fn beside(raise: &Turn, own: usize, done: impl Fn(&str, &EnvironmentKey) -> bool) -> Result<(), Violation> {
+    let Some(phase) = raise.phases.get(own) else { return Ok(()) };
+    let most = usize::try_from(phase.max_parallel).unwrap_or(1);
+    let named = keys(phase, &raise.place.namespace);
+    let Some(place) = named.iter().position(|key| key.name == raise.step.1.name) else { return Ok(()) };
+    let on_their_way = |key: &&EnvironmentKey| {
+        let state = raise.states.get(&(phase.name.clone(), (*key).clone()));
+        state.is_some_and(|s| s.is_in_work())
+    };
+    let others = named.iter().filter(|key| key.name != raise.step.1.name).filter(on_their_way).count();
+    if others >= most {
+        return broken(8, format!("{} was raised beside {others} others, more than {most}", raise.place));
+    }
+    let group = place - place % most;
+    match named.iter().take(group).find(|key| phase.barrier && !done(&phase.name, key)) {
+        Some(open) => broken(8, format!("{} was raised over the barrier before {}", raise.place, open.name)),
+        None => Ok(()),
+    }
+}
+
+/// The Environments of a phase; one without a name where it names none.
+fn keys(phase: &Phase, namespace: &str) -> Vec<EnvironmentKey> {
+    let key = |namespace: &str, name: &str| EnvironmentKey { namespace: namespace.to_owned(), name: name.to_owned() };
+    if phase.environments.is_empty() {
+        return vec![key(namespace, "")];
+    }
+    let own = |e: &EnvironmentRef| if e.namespace.is_empty() { namespace.to_owned() } else { e.namespace.clone() };
+    phase.environments.iter().map(|e| key(&own(e), &e.name)).collect()
+}
+
+/// Every phase from which a way leads to this one.
+fn leading_to(phases: &[Phase], own: usize) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![own];
+    while let Some(at) = open.pop() {
+        let Some(phase) = phases.get(at) else { continue };
+        let names = phase.after.as_ref();
+        let direct: Vec<usize> = match names {
+            Some(names) => {
+                (0..phases.len()).filter(|i| phases.get(*i).is_some_and(|p| names.contains(&p.name))).collect()
+            }
+            None => at.checked_sub(1).into_iter().collect(),
+        };
+        open.extend(direct.into_iter().filter(|i| found.insert(*i)));
+    }
+    found
 }
 
 /// Law 10: nothing is sent outside windows or in freezes, nor could have been sent there. The readings of the local clock

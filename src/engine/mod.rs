@@ -9,7 +9,9 @@ mod decision;
 mod flip;
 mod gate;
 mod hint;
+mod latest;
 pub mod laws;
+mod no_return;
 mod order;
 mod plan;
 mod probe;
@@ -25,11 +27,10 @@ pub use condition::bug;
 pub use decision::{Decision, Finalizer, Lower, Motion, OrderAnswer, Raise, Restart, Seal};
 pub use hint::nearest;
 pub use order::WENT_BACK;
-pub use plan::{EnvironmentPlan, FlipPlan, PhasePlan, Places, Plan, Problem};
+pub use plan::{EnvironmentPlan, FlipPlan, PhasePlan, Places, Plan, Problem, Step};
 pub use probe::{
     FoundWorkload, Measure, Measured, Observations, Probe, Question, WorkloadKey, WorkloadReading, probes,
 };
-pub use soak::verdict;
 pub use state::{Flip, Run, RunLedger, Stage, State};
 pub use step::step;
 pub use target::{

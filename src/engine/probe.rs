@@ -144,7 +144,7 @@ pub fn probes(view: &View, state: &State, now: Time) -> Vec<Probe> {
     for run in state.runs.values() {
         match &run.stage {
             Stage::Gating => gating(view, run, now, &mut asked),
-            Stage::Finished(_) | Stage::Skipped => {}
+            Stage::Worked | Stage::Finished(_) | Stage::Skipped => {}
             Stage::RolledBack(..) if !is_latest(state, run) => {}
             Stage::RolledBack(flip, _) => targets(flip, &mut asked),
             Stage::Flipping(flip) | Stage::Verifying(flip) | Stage::RollingBack(flip, _) => {
@@ -191,13 +191,14 @@ fn gating(view: &View, run: &Run, now: Time, asked: &mut Vec<Probe>) {
             push(asked, Probe::Workload(key));
         }
     }
+    let Some(prometheus) = &flip.prometheus else { return };
     for check in &flip.checks {
         let question = Question::new(check, check.threshold.window, gate_moment(check, now));
         asked.push(Probe::Measure(Measure {
             run: run.name.clone(),
             check: check.name.clone(),
             environment: run.spec.environment.clone(),
-            prometheus: flip.prometheus.clone(),
+            prometheus: prometheus.clone(),
             questions: vec![question],
         }));
     }

@@ -2,13 +2,13 @@
 
 use chrono::TimeDelta;
 
-use crate::api::{ArmedTarget, HeldReason, RollbackRecord};
+use crate::api::{ArmedTarget, HeldReason, RollbackRecord, RollbackScope};
 
 use super::decision::{Lower, Restart};
 use super::flip::{restarts, workloads};
 use super::gate::is_latest;
 use super::probe::WorkloadReading;
-use super::state::{Flip, Run, Stage};
+use super::state::{Flip, Run, Stage, State};
 use super::step::Pass;
 use super::target::{Owner, Stamp, StampKind, Standing};
 
@@ -61,6 +61,7 @@ impl Pass<'_> {
             at: stamp.at.min(self.now),
             reason: reason.clone(),
             actor: "hoist".to_owned(),
+            scope: stamp.scope,
         };
         run.go(Stage::RollingBack(flip.clone(), record.clone()), &reason, "hoist", self.now);
         self.rolling_back(run, flip.clone(), record, false);
@@ -84,14 +85,61 @@ impl Pass<'_> {
 
     /// Decides a rollback and sends it: waits for nothing, reads nothing that was not seen already.
     pub(super) fn retreat(&mut self, run: &mut Run, flip: &Flip, reason: &str, actor: &str) {
+        self.retreat_as_far_as(RollbackScope::Environment, run, flip, reason, actor);
+    }
+
+    /// The same, and with it whatever else the scope reaches ([`Pass::spread`]).
+    pub(super) fn retreat_as_far_as(
+        &mut self,
+        scope: RollbackScope,
+        run: &mut Run,
+        flip: &Flip,
+        reason: &str,
+        actor: &str,
+    ) {
         let record = RollbackRecord {
             decision: run.decision("b", 1),
             at: self.now,
             reason: super::state::clip(reason),
             actor: actor.to_owned(),
+            scope,
         };
         run.go(Stage::RollingBack(flip.clone(), record.clone()), reason, actor, self.now);
         self.rolling_back(run, flip.clone(), record, true);
+    }
+
+    /// Puts back what a rollback with a wider scope reaches: all that was raised before it was decided. Follows from what
+    /// is stored or stamped alone, so that a crash between two lowerings forgets none.
+    pub(super) fn spread(&mut self, before: &State) {
+        let causes: Vec<(String, String, RollbackRecord)> = self
+            .state
+            .runs
+            .values()
+            .filter_map(|run| {
+                let record = run.stage.rollback().filter(|r| !r.scope.is_environment())?;
+                Some((run.spec.phase.clone(), run.label(), record.clone()))
+            })
+            .collect();
+        let names: Vec<String> = self.state.runs.keys().cloned().collect();
+        for name in names.into_iter().filter(|_| !causes.is_empty()) {
+            let Some(mut run) = self.state.runs.get(&name).cloned() else { continue };
+            let reachable = run.writes(self.view.mode()) && run.no_return.is_none();
+            let Some(flip) = run.stage.raised().cloned().filter(|_| reachable) else { continue };
+            // What was to be raised in this very pass is not raised at all.
+            let new = before.runs.get(&name).is_none_or(|old| old.stage == Stage::Gating);
+            let reaches = |phase: &str, record: &RollbackRecord| {
+                let in_scope = record.scope == RollbackScope::All || phase == run.spec.phase;
+                in_scope && flip.armed.at <= record.at
+            };
+            let Some((_, label, record)) = causes.iter().find(|(phase, _, r)| !new && reaches(phase, r)) else {
+                continue;
+            };
+            let reason =
+                format!("{label} was rolled back, and rollback.scope is {:?}: {}", record.scope, record.reason);
+            self.retreat(&mut run, &flip, &reason, "hoist");
+            self.state.ledgers.remove(&name);
+            self.state.runs.insert(name, run);
+        }
     }
 
     /// Sends what is not down yet, and proves what is. A decision that is new (`blind`) is sent without a look; later
@@ -131,7 +179,7 @@ impl Pass<'_> {
                     if writes {
                         // The time of the decision, not of the sending: sent again, it is the same write.
                         let stamp = self.stamp(run, StampKind::Closed, &record.decision, Some(&record.reason));
-                        let stamp = Stamp { at: record.at, ..stamp };
+                        let stamp = Stamp { at: record.at, scope: record.scope, ..stamp };
                         self.lowers.push(Lower { target: target.clone(), stamp });
                     }
                 }

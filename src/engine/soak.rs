@@ -2,15 +2,18 @@
 
 use chrono::TimeDelta;
 
-use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Time};
+use crate::api::{
+    Action, ArmedTarget, Check, CheckOutcome, Gate, HeldReason, OnBreach, OverriddenWait, PendingAction, Time,
+};
 
+use super::calendar::{Zone, covered_at};
 use super::flip::workloads;
 use super::gate::end_gates;
 use super::probe::{FoundWorkload, WorkloadReading};
-use super::state::{Flip, Run, RunLedger, Stage};
+use super::state::{Flip, Run, RunLedger, Stage, clip};
 use super::step::Pass;
 use super::target::Standing;
-use crate::analysis::{CheckLedger, Judged, Outcome, Verdict};
+use crate::analysis::{Breach, CheckLedger, Judged, Outcome};
 
 /// A workload may be unavailable for this long before that counts as a breach: node drains and restarts take time.
 const UNAVAILABLE_FOR: TimeDelta = TimeDelta::minutes(2);
@@ -27,17 +30,30 @@ impl Pass<'_> {
             return;
         }
         let ledger = self.state.ledgers.get(&run.name).cloned().unwrap_or_default();
+        let asked: Vec<&CheckLedger> = ledger.checks.iter().filter(|c| self.counts(run, c)).collect();
         let mut waits = Vec::new();
-        let missing = ledger.checks.iter().find_map(|c| c.missing(flip.armed.soak, self.now));
-        let time = rolled_out + flip.armed.soak.delta();
+        // A check that only says something says nothing more once it has breached.
+        let told = |c: &CheckLedger| c.check().on_breach == OnBreach::Notify && c.latched().is_some();
+        let missing = asked.iter().filter(|c| !told(c)).find_map(|c| c.missing(flip.armed.soak, self.now));
+        let over = rolled_out + flip.armed.soak.delta();
+        let zone = flip.armed.time_zone.as_deref().and_then(|name| Zone::find(name).ok()).unwrap_or(Zone::UTC);
+        let covered = covered_at(&flip.armed.covers, zone, rolled_out).filter(|(_, at)| *at > over);
+        let time = covered.map_or(over, |(_, at)| at);
+        let of = covered.map(|(cover, _)| format!(", to have seen six hours of {cover:?}")).unwrap_or_default();
+        let cut_short = self.view.overridden_wait(run, OverriddenWait::Soak).is_some_and(|until| self.now < until);
         if let Some(why) = missing
-            .or_else(|| (self.now < time).then(|| format!("soaks until {}", time.format("%Y-%m-%d %H:%M:%S UTC"))))
+            .or_else(|| (self.now < time).then(|| format!("soaks until {}{of}", time.format("%Y-%m-%d %H:%M:%S UTC"))))
+            .filter(|_| !cut_short)
         {
             waits.push((Gate::Soak, why));
         }
-        waits.extend(ledger.checks.iter().filter_map(|c| {
+        waits.extend(asked.iter().filter(|c| c.check().on_breach != OnBreach::Notify).filter_map(|c| {
             let (_, sentence) = c.hold()?;
             Some((Gate::Evidence, format!("check {}: {sentence}", c.check().name)))
+        }));
+        waits.extend(run.pending.as_ref().map(|p| {
+            let (why, check, at) = (&p.message, &p.check, p.at.format("%Y-%m-%d %H:%M:%S UTC"));
+            (Gate::Evidence, format!("{why}; rolls back at {at} unless a person orders an Override of check {check}"))
         }));
         waits.extend(self.unseen(&flip).map(|why| (Gate::Target, why)));
         waits.extend(self.shaky(&flip).map(|why| (Gate::Workload, why)));
@@ -46,7 +62,13 @@ impl Pass<'_> {
         self.wait(run, waits);
         self.wake_at(time);
         if over {
-            let reason = format!("soaked for {}: every check passes", flip.armed.soak);
+            let seen: Vec<String> = flip.armed.covers.iter().map(|c| format!("{c:?}")).collect();
+            let seen = if seen.is_empty() { String::new() } else { format!(" and saw {}", seen.join(", ")) };
+            let reason = if cut_short {
+                "a person ended the soak with an Override".to_owned()
+            } else {
+                format!("soaked for {}{seen}: every check passes", flip.armed.soak)
+            };
             run.go(Stage::Completed(flip, rolled_out), &reason, "hoist", self.now);
         }
     }
@@ -68,23 +90,85 @@ impl Pass<'_> {
             let failed = check.next() <= self.now && self.tried(check);
             self.wake_at(if failed { self.now + check.check().interval.delta() } else { check.next() });
         }
-        match verdict(&ledger) {
-            Verdict::NoGo(breach) => {
-                self.breach(run, flip, &breach.sentence);
-                run.stage.rollback().is_none()
-            }
-            // What was asked only in part, or is asked again after a restart, says nothing yet.
-            Verdict::Go | Verdict::Hold(_) if !self.looked_at(flip) || self.behind(&ledger) => false,
-            Verdict::Go | Verdict::Hold(_) => {
-                let holds = ledger.checks.iter().filter_map(|c| {
-                    let (outcome, sentence) = c.hold()?;
-                    Some((c.check().name.clone(), outcome, sentence.to_owned()))
-                });
-                let rollout = self.shaky(flip).map(|why| ("rollout".to_owned(), CheckOutcome::Inconclusive, why));
-                self.note_checks(run, holds.chain(rollout).collect());
-                true
+        if self.acts_on(run, flip, &ledger) {
+            return false;
+        }
+        // What was asked only in part, or is asked again after a restart, says nothing yet.
+        if !self.looked_at(flip) || self.behind(&ledger) {
+            return false;
+        }
+        let holds = ledger.checks.iter().filter_map(|c| {
+            let (outcome, sentence) = c.hold()?;
+            let told = match (c.latched(), c.check().dry_run) {
+                (Some(breach), true) => format!("{}; dryRun: nothing comes of it", breach.sentence),
+                (Some(breach), false) => breach.sentence.clone(),
+                (None, _) => sentence.to_owned(),
+            };
+            Some((c.check().name.clone(), outcome, told))
+        });
+        let rollout = self.shaky(flip).map(|why| ("rollout".to_owned(), CheckOutcome::Inconclusive, why));
+        self.note_checks(run, holds.chain(rollout).collect());
+        true
+    }
+
+    /// Does what the checks that have breached ask for; says whether the flag goes back.
+    fn acts_on(&mut self, run: &mut Run, flip: &Flip, ledger: &RunLedger) -> bool {
+        let mut breaches: Vec<(&Check, &Breach)> = ledger
+            .checks
+            .iter()
+            .filter(|c| !c.check().dry_run)
+            .filter_map(|c| Some((c.check(), c.latched()?)))
+            .collect();
+        breaches.sort_by_key(|(_, breach)| breach.at);
+        let stops =
+            |run: &Run, check: &str| self.view.overridden_check(run, check).is_some_and(|until| self.now < until);
+        run.pending = run.pending.take().filter(|pending| !stops(run, &pending.check));
+        let observes = !run.writes(self.view.mode()) || run.no_return.is_some();
+        let soon = |check: &Check| check.countdown.filter(|_| !observes);
+        let goes_back = |check: &Check| check.on_breach == OnBreach::Rollback;
+        if let Some((_, breach)) = breaches.iter().find(|(c, _)| goes_back(c) && soon(c).is_none()) {
+            self.breach(run, flip, &breach.sentence);
+            return run.stage.rollback().is_some();
+        }
+        if let Some((check, breach)) = breaches.iter().find(|(c, _)| goes_back(c)).filter(|_| run.pending.is_none()) {
+            let at = self.now + check.countdown.unwrap_or_default().delta();
+            run.pending = Some(PendingAction {
+                run: run.name.clone(),
+                action: Action::Rollback,
+                check: check.name.clone(),
+                at,
+                message: clip(&breach.sentence),
+            });
+        }
+        if let Some(pending) = run.pending.clone() {
+            self.wake_at(pending.at);
+            if pending.at <= self.now {
+                let why = format!("{}; nobody stopped the countdown", pending.message);
+                self.breach(run, flip, &why);
+                return run.stage.rollback().is_some();
             }
         }
+        let holds = breaches.iter().find(|(c, _)| c.on_breach == OnBreach::Hold);
+        match holds {
+            Some((check, breach)) => {
+                let message = format!(
+                    "{}; onBreach is Hold: order a Rollback, or an Override of check {}",
+                    breach.sentence, check.name
+                );
+                run.hold(HeldReason::Breached, &message, self.now);
+                run.message.clone_from(&message);
+            }
+            None if run.held.as_ref().is_some_and(|h| h.reason == HeldReason::Breached) => run.held = None,
+            None => {}
+        }
+        false
+    }
+
+    /// Whether a check stops or rolls back anything now.
+    fn counts(&self, run: &Run, ledger: &CheckLedger) -> bool {
+        let check = ledger.check();
+        let forgiven = self.view.overridden_check(run, &check.name).is_some_and(|until| self.now < until);
+        !check.dry_run && !forgiven
     }
 
     /// Whether a moment is due that was neither answered nor refused in this pass.
@@ -105,6 +189,9 @@ impl Pass<'_> {
             *ledger = RunLedger { checks: checks(flip, rolled_out), rolled_out: Some(rolled_out), ..ledger.clone() };
         }
         for check in &mut ledger.checks {
+            if let Some(until) = self.view.overridden_check(run, &check.check().name) {
+                check.forgive(until);
+            }
             let Some(measured) = seen.measurements.get(&(run.name.clone(), check.check().name.clone())) else {
                 continue;
             };
@@ -147,7 +234,8 @@ impl Pass<'_> {
                 Some(other) => drift = drift_of(target, other).or(drift),
             }
         }
-        let latched = run.held.as_ref().is_some_and(|h| h.reason == HeldReason::WouldRollBack);
+        let by_evidence = [HeldReason::WouldRollBack, HeldReason::Breached, HeldReason::PointOfNoReturn];
+        let latched = run.held.as_ref().is_some_and(|h| by_evidence.contains(&h.reason));
         match drift {
             Some(_) if latched => {}
             Some((reason, message)) => run.hold(reason, &message, self.now),
@@ -223,8 +311,18 @@ impl Pass<'_> {
 
     /// Acts on a breach: rolls back, or says that it would.
     fn breach(&mut self, run: &mut Run, flip: &Flip, sentence: &str) {
+        run.pending = None;
+        if let Some(since) = run.no_return {
+            let since = since.format("%Y-%m-%d %H:%M:%S UTC");
+            let runbook = self.runbook(run).map(|at| format!("; what to do: {at}")).unwrap_or_default();
+            let message = format!(
+                "{sentence}; past the point of no return since {since}, so nothing is rolled back by itself{runbook}"
+            );
+            run.hold(HeldReason::PointOfNoReturn, &message, self.now);
+            return run.message = clip(&message);
+        }
         if run.writes(self.view.mode()) {
-            return self.retreat(run, flip, sentence, "hoist");
+            return self.retreat_as_far_as(flip.armed.scope, run, flip, sentence, "hoist");
         }
         if run.held.as_ref().is_none_or(|h| h.reason != HeldReason::WouldRollBack) {
             let message = format!("{sentence}; mode is Observe, so Hoist only says that it would roll back now");
@@ -274,17 +372,4 @@ fn drift_of(target: &ArmedTarget, standing: Standing) -> Option<(HeldReason, Str
 /// Empty ledgers of the armed checks.
 pub(super) fn checks(flip: &Flip, rolled_out: Time) -> Vec<CheckLedger> {
     flip.armed.checks.iter().map(|c| CheckLedger::new(c, &flip.armed.prometheus, rolled_out)).collect()
-}
-
-/// What the checks of a run come to; worst wins.
-pub fn verdict(ledger: &RunLedger) -> Verdict {
-    if let Some(breach) = ledger.checks.iter().filter_map(|c| c.latched()).min_by_key(|b| b.at) {
-        return Verdict::NoGo(breach.clone());
-    }
-    let holds: Vec<String> = ledger
-        .checks
-        .iter()
-        .filter_map(|c| c.hold().map(|(_, sentence)| format!("{}: {sentence}", c.check().name)))
-        .collect();
-    if holds.is_empty() { Verdict::Go } else { Verdict::Hold(holds) }
 }

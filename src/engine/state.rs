@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::analysis::CheckLedger;
 use crate::api::{
     Armed, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held, HeldReason, MigrationRun,
-    MigrationRunSpec, MigrationRunStatus, Mode, RollbackRecord, RunState, Time, Transition, Wait,
+    MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, RollbackRecord, RunState, Time, Transition, Wait,
 };
 
 use super::target::{Owner, digest};
@@ -65,6 +65,8 @@ pub enum Stage {
     Soaking(Flip, Time),
     /// The soak is over; watched until the schedule completes.
     Completed(Flip, Time),
+    /// Work whose gates were open: it is complete, and nothing of it is up.
+    Worked,
     /// Nobody watches any more.
     Finished(Option<Flip>),
     /// The flag goes back.
@@ -83,7 +85,7 @@ impl Stage {
             Self::Flipping(_) => RunState::Flipping,
             Self::Verifying(_) => RunState::Verifying,
             Self::Soaking(..) => RunState::Soaking,
-            Self::Completed(..) => RunState::Completed,
+            Self::Completed(..) | Self::Worked => RunState::Completed,
             Self::Finished(_) => RunState::Finished,
             Self::RollingBack(..) => RunState::RollingBack,
             Self::RolledBack(..) => RunState::RolledBack,
@@ -94,7 +96,7 @@ impl Stage {
     /// The flip, once armed.
     pub fn flip(&self) -> Option<&Flip> {
         match self {
-            Self::Gating | Self::Skipped => None,
+            Self::Gating | Self::Worked | Self::Skipped => None,
             Self::Finished(flip) => flip.as_ref(),
             Self::Flipping(f)
             | Self::Verifying(f)
@@ -103,6 +105,16 @@ impl Stage {
             | Self::RollingBack(f, _)
             | Self::RolledBack(f, _) => Some(f),
         }
+    }
+
+    /// The flip of a flag that may be up because of this run.
+    pub fn raised(&self) -> Option<&Flip> {
+        self.flip().filter(|_| self.state().is_raised())
+    }
+
+    /// Whether nothing more is waited for here: what comes after it may begin.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Completed(..) | Self::Worked | Self::Finished(_) | Self::Skipped)
     }
 
     /// The rollback, once decided.
@@ -145,6 +157,10 @@ pub struct Run {
     pub held: Option<Held>,
     /// What must still hold.
     pub waits: Vec<Wait>,
+    /// The rollback that is sent soon if nobody stops it.
+    pub pending: Option<PendingAction>,
+    /// Since when nothing is rolled back by itself.
+    pub no_return: Option<Time>,
     /// The checks that do not pass.
     pub checks: Vec<CheckStatus>,
     /// The last transitions.
@@ -165,6 +181,8 @@ impl Run {
             message: String::new(),
             held: None,
             waits: Vec::new(),
+            pending: None,
+            no_return: None,
             checks: Vec::new(),
             transitions: Vec::new(),
         }
@@ -201,6 +219,8 @@ impl Run {
             run.message.clone_from(&status.message);
             run.held.clone_from(&status.held);
             run.waits.clone_from(&status.waits);
+            run.pending.clone_from(&status.pending);
+            run.no_return = status.no_return;
             run.checks.clone_from(&status.checks);
             run.transitions.clone_from(&status.transitions);
         }
@@ -221,6 +241,8 @@ impl Run {
             attempts: self.attempts,
             rolled_out: self.stage.rolled_out(),
             rollback: self.stage.rollback().cloned(),
+            pending: self.pending.clone(),
+            no_return: self.no_return,
             checks: self.checks.clone(),
             transitions: self.transitions.clone(),
         }
@@ -241,9 +263,18 @@ impl Run {
         self.held = None;
         self.waits.clear();
         self.checks.clear();
+        if !self.stage.state().is_raised() {
+            self.pending = None;
+        }
         self.transitions.push(transition);
         let surplus = self.transitions.len().saturating_sub(KEPT_TRANSITIONS);
         self.transitions.drain(..surplus);
+    }
+
+    /// When it was complete, where it is.
+    pub(super) fn completed_at(&self) -> Option<Time> {
+        let turned = self.transitions.iter().rev().find(|t| t.to == RunState::Completed);
+        self.stage.is_done().then(|| turned.map_or(self.since, |t| t.at))
     }
 
     /// Notes when the calendar lets it go on.
@@ -283,7 +314,7 @@ impl Run {
     /// The phase as people say it.
     pub fn label(&self) -> String {
         let number = self.spec.number.as_ref().map(|n| format!("{n} ")).unwrap_or_default();
-        format!("{number}{} {}", self.spec.phase, self.spec.environment.name)
+        format!("{number}{} {}", self.spec.phase, self.spec.environment.name).trim_end().to_owned()
     }
 }
 
@@ -304,6 +335,7 @@ fn stage(status: &MigrationRunStatus) -> Option<Stage> {
         RunState::Flipping => Stage::Flipping(flip()?),
         RunState::Verifying => Stage::Verifying(flip()?),
         RunState::Soaking => Stage::Soaking(flip()?, status.rolled_out?),
+        RunState::Completed if status.armed.is_none() => Stage::Worked,
         RunState::Completed => Stage::Completed(flip()?, status.rolled_out?),
         RunState::Finished => Stage::Finished(flip()),
         RunState::RollingBack => Stage::RollingBack(flip()?, status.rollback.clone()?),
@@ -318,5 +350,6 @@ fn run_name(spec: &MigrationRunSpec) -> String {
     let e = &spec.environment;
     let unique = digest(&[&spec.schedule.uid, &spec.phase, &e.namespace, &e.name, &spec.epoch.to_string()]);
     let schedule: String = spec.schedule.name.chars().take(60).collect();
-    format!("{schedule}-{}-{}-{}-{unique}", spec.phase, e.name, spec.epoch)
+    let place = if e.name.is_empty() { String::new() } else { format!("-{}", e.name) };
+    format!("{schedule}-{}{place}-{}-{unique}", spec.phase, spec.epoch)
 }

@@ -1,16 +1,21 @@
 //! The one decision function: what changes, what is sent, and when to look again.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 
 use crate::api::{
-    CheckOutcome, CheckStatus, FORMAT_VERSION, Gate, MigrationRunSpec, OnDelete, PauseStatus, RunState, ScheduleRef,
-    Time, Wait,
+    CheckOutcome, CheckStatus, FORMAT_VERSION, Gate, MigrationRunSpec, OnDelete, PauseStatus, ScheduleRef, Time, Wait,
 };
 
 use super::condition::report;
 use super::decision::{Decision, Finalizer, Lower, Motion, Raise, Restart, Seal};
+use super::latest::Latest;
 use super::order::{Orders, orders};
+use super::plan::{EnvironmentPlan, PhasePlan, Step};
 use super::probe::Observations;
+use super::start::{Begins, begins};
 use super::state::{Run, Stage, State, clip};
 use super::view::View;
 
@@ -28,7 +33,9 @@ pub fn step(view: &View, state: &State, seen: &Observations, now: Time) -> Decis
     let mut pass = Pass::new(view, state, seen, now);
     pass.people();
     pass.open_next();
+    pass.note_points_of_no_return();
     pass.stages();
+    pass.spread(state);
     pass.end();
     pass.decide(state)
 }
@@ -78,38 +85,54 @@ impl<'a> Pass<'a> {
 
     fn people(&mut self) {
         self.orders = orders(self.view, &self.state, self.now);
-        for name in std::mem::take(&mut self.orders.skipped) {
+        for (name, reason, actor) in std::mem::take(&mut self.orders.skipped) {
             if let Some(run) = self.state.runs.get_mut(&name) {
-                run.go(Stage::Skipped, "a Retry opened the next epoch", "hoist", self.now);
+                run.go(Stage::Skipped, &reason, &actor, self.now);
             }
         }
         for run in std::mem::take(&mut self.orders.opened) {
+            self.must_be_kept();
             self.state.runs.insert(run.name.clone(), run);
         }
     }
 
-    /// Opens the run whose turn has come: that of the first environment which is not complete.
+    /// Opens the runs whose turn has come: all that must be complete before them is, and their start has come.
     fn open_next(&mut self) {
         let Ok(plan) = &self.view.plan else { return };
         if self.view.deleting || !self.view.unreadable.is_empty() {
             return;
         }
-        let done = |phase: &str, environment| {
-            let own = self.state.runs.values().filter(|r| r.spec.phase == phase && r.spec.environment == environment);
-            own.max_by_key(|r| r.spec.epoch)
-                .map(|r| matches!(r.stage.state(), RunState::Completed | RunState::Finished))
-        };
-        let next = plan.steps().find(|(phase, e)| done(&phase.name, e.key.clone()) != Some(true));
-        let Some((phase, environment)) = next else { return };
-        if done(&phase.name, environment.key.clone()).is_some() {
-            return;
+        let latest = Latest::of(plan, &self.state);
+        let mut open = Vec::new();
+        let mut later = None;
+        for place in plan.places().filter(|place| latest.run(*place).is_none()) {
+            let Some((phase, environment)) = plan.step(place) else { continue };
+            if !latest.missing_before(plan, place).is_empty() {
+                continue;
+            }
+            match begins(plan, &latest, phase) {
+                Begins::At(start) if start > self.now => later = later.into_iter().chain([start]).min(),
+                Begins::Unknown(_) => {}
+                Begins::Anytime | Begins::At(_) => open.push((phase, environment)),
+            }
         }
-        if let Some(start) = phase.start.filter(|s| s.at > self.now) {
-            return self.wake_at(start.at);
+        if let Some(at) = later {
+            self.wake_at(at);
         }
+        for (phase, environment) in open {
+            self.open(phase, environment);
+        }
+    }
+
+    /// A schedule with runs does not go before its deletion was seen to.
+    fn must_be_kept(&mut self) {
         if !self.view.finalizer {
             self.finalizer = Finalizer::Add;
         }
+    }
+
+    fn open(&mut self, phase: &PhasePlan, environment: &EnvironmentPlan) {
+        self.must_be_kept();
         let spec = MigrationRunSpec {
             format_version: FORMAT_VERSION,
             schedule: ScheduleRef { name: self.view.name.clone(), uid: self.view.uid.clone() },
@@ -125,17 +148,18 @@ impl<'a> Pass<'a> {
 
     fn stages(&mut self) {
         // Whoever raises looks at what became of the others in this very pass, so they come last.
-        let mut names: Vec<(u8, String)> = Vec::new();
+        let mut names: Vec<(u8, Option<Step>, String)> = Vec::new();
         for (name, run) in &self.state.runs {
             let turn = match run.stage {
                 Stage::Gating => 2,
                 Stage::Flipping(_) => 1,
                 _ => 0,
             };
-            names.push((turn, name.clone()));
+            let place = self.view.plan.as_ref().ok().and_then(|plan| plan.place_of(&run.spec));
+            names.push((turn, place, name.clone()));
         }
         names.sort();
-        for (_, name) in names {
+        for (.., name) in names {
             let Some(mut run) = self.state.runs.get(&name).cloned() else { continue };
             match run.stage.clone() {
                 Stage::Gating => self.gating(&mut run),
@@ -145,7 +169,10 @@ impl<'a> Pass<'a> {
                 Stage::Completed(flip, at) => self.completed(&mut run, &flip, at),
                 Stage::RollingBack(flip, record) => self.rolling_back(&mut run, flip, record, false),
                 Stage::RolledBack(flip, _) => self.rolled_back(&mut run, &flip),
-                Stage::Finished(_) | Stage::Skipped => {}
+                Stage::Worked if self.view.deleting => {
+                    run.go(Stage::Finished(None), "the schedule was deleted", "hoist", self.now);
+                }
+                Stage::Worked | Stage::Finished(_) | Stage::Skipped => {}
             }
             if !run.stage.state().is_raised() {
                 self.state.ledgers.remove(&name);
@@ -157,19 +184,18 @@ impl<'a> Pass<'a> {
     /// Ends the watch where the schedule is complete, and lets a deleted schedule go.
     fn end(&mut self) {
         self.wake_at_ends();
-        let all = self.view.plan.as_ref().is_ok_and(|plan| {
-            plan.steps().all(|(phase, e)| {
-                let own =
-                    self.state.runs.values().filter(|r| r.spec.phase == phase.name && r.spec.environment == e.key);
-                let latest = own.max_by_key(|r| r.spec.epoch).map(|r| r.stage.state());
-                matches!(latest, Some(RunState::Completed | RunState::Finished))
-            })
-        });
-        if all {
+        let plan = self.view.plan.as_ref().ok();
+        let over = plan.and_then(|plan| Latest::of(plan, &self.state).watched_until(plan));
+        if let Some(over) = over.filter(|over| *over > self.now) {
+            self.wake_at(over);
+        } else if over.is_some() {
             for run in self.state.runs.values_mut() {
-                if let Stage::Completed(flip, _) = &run.stage {
-                    run.go(Stage::Finished(Some(flip.clone())), "the schedule is complete", "hoist", self.now);
-                }
+                let flip = match &run.stage {
+                    Stage::Completed(flip, _) => Some(flip.clone()),
+                    Stage::Worked => None,
+                    _ => continue,
+                };
+                run.go(Stage::Finished(flip), "the schedule is complete", "hoist", self.now);
             }
         }
         let done = self.view.unreadable.is_empty() && self.state.runs.values().all(|r| self.is_done_with(r));
@@ -248,6 +274,7 @@ impl<'a> Pass<'a> {
         if retreats && !self.raises.is_empty() {
             self.give_up_raises(before);
         }
+        self.last_raised_first();
         let motion = match (retreats, advances) {
             (true, _) => Motion::Retreat(self.lowers, self.lower_restarts),
             (false, true) => Motion::Advance(self.raises, self.raise_restarts),
@@ -259,7 +286,7 @@ impl<'a> Pass<'a> {
             let new = run.transitions.iter().filter(|t| !known.contains(t));
             transitions.extend(new.map(|t| (run.name.clone(), t.clone())));
         }
-        let status = report(self.view, &self.state, &self.orders.pauses, self.now);
+        let status = report(self.view, &self.state, &self.orders, self.now);
         Decision {
             status,
             state: self.state,
@@ -270,6 +297,13 @@ impl<'a> Pass<'a> {
             transitions,
             wake: self.wake,
         }
+    }
+
+    /// Order is the order of sending: what was raised last has the least to lose (law 8).
+    fn last_raised_first(&mut self) {
+        let raised = |run: &Run| Some((run.reference(), run.stage.flip()?.armed.at));
+        let raised: BTreeMap<String, Time> = self.state.runs.values().filter_map(raised).collect();
+        self.lowers.sort_by_key(|lower| Reverse(raised.get(&lower.stamp.run).copied()));
     }
 
     /// A pass that retreats never advances: what it wanted to raise waits for the next.

@@ -3,7 +3,7 @@
 use chrono::Datelike;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ArmedTarget, FORMAT_VERSION, FlagValue, TargetPlace, Time};
+use crate::api::{ArmedTarget, FORMAT_VERSION, FlagValue, RollbackScope, TargetPlace, Time};
 
 /// The longest reason that travels in a stamp; stamps stay under 512 bytes.
 const LONGEST_WHY: usize = 160;
@@ -36,6 +36,9 @@ pub struct Stamp {
     /// Why, for a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// How far a rollback reaches: a crash after the first write must not forget the others.
+    #[serde(default, skip_serializing_if = "RollbackScope::is_environment")]
+    pub scope: RollbackScope,
 }
 
 /// What a stamp says was decided.
@@ -263,6 +266,7 @@ mod tests {
             decision: "d1".into(),
             at: Time::UNIX_EPOCH,
             why: Stamp::why(&"x".repeat(500)),
+            scope: RollbackScope::All,
         }
     }
 

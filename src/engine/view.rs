@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::api::{
-    EnvironmentKey, InterventionSpec, MigrationScheduleStatus, Mode, OnDelete, PauseStatus, TargetPlace, Time,
+    EnvironmentKey, InterventionSpec, MigrationScheduleStatus, Mode, OnDelete, OverriddenWait, Override, PauseStatus,
+    PhaseKind, TargetPlace, Time,
 };
 
 use super::plan::{EnvironmentPlan, FlipPlan, PhasePlan, Plan, Problem};
@@ -82,10 +83,35 @@ impl View {
         self.policy.map(|p| p.mode)
     }
 
+    /// Until when a person overrode a wait, or a check, of a run; the latest of them, also where it is over.
+    pub fn overridden(&self, run: &Run, what: impl Fn(&Override) -> bool) -> Option<Time> {
+        let all = self.status.overrides.iter().filter(|o| what(&o.what));
+        let of_run = all.filter(|o| {
+            o.phase.as_ref().is_none_or(|phase| *phase == run.spec.phase)
+                && o.environment.as_ref().is_none_or(|e| *e == run.spec.environment.name)
+        });
+        of_run.map(|o| o.what.until).max()
+    }
+
+    /// Until when a wait of a run is not waited for.
+    pub fn overridden_wait(&self, run: &Run, wait: OverriddenWait) -> Option<Time> {
+        self.overridden(run, |o| o.wait == Some(wait))
+    }
+
+    /// Until when a check of a run neither stops nor rolls back anything.
+    pub fn overridden_check(&self, run: &Run, check: &str) -> Option<Time> {
+        self.overridden(run, |o| o.check.as_deref() == Some(check))
+    }
+
     /// The phase and the environment that a run serves, where the plan still has them.
     pub fn step_of(&self, run: &Run) -> Option<(&PhasePlan, &EnvironmentPlan)> {
         let plan = self.plan.as_ref().ok()?;
-        plan.steps().find(|(phase, e)| phase.name == run.spec.phase && e.key == run.spec.environment)
+        plan.step(plan.place_of(&run.spec)?)
+    }
+
+    /// Whether a run is one of Work, as far as the plan says.
+    pub fn is_work(&self, run: &Run) -> bool {
+        self.step_of(run).is_some_and(|(phase, _)| phase.kind == PhaseKind::Work)
     }
 
     /// What a flip of this run needs, where everything is there.

@@ -143,7 +143,7 @@ pub async fn neighbours(
     sight: Sight,
 ) -> Neighbours {
     let mut neighbours = Neighbours::default();
-    for run in state.runs.values().filter(|r| r.stage.state() == RunState::Gating) {
+    for run in state.runs.values().filter(|r| r.stage.state() == RunState::Gating && !view.is_work(r)) {
         let key = run.environment();
         let near = world.caches.runs.of(&of_environments(&key.namespace));
         let found = match sight {

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use chrono::TimeDelta;
 
-use crate::api::{MigrationRun, RunState, Time};
-use crate::engine::laws::{self, Sent, Violation};
+use crate::api::{MigrationRun, OverriddenWait, RunState, Time};
+use crate::engine::laws::{self, Sent, Turn, Violation};
 use crate::engine::{Decision, Finalizer, Motion, Observations, Probe, Raise, Stage, pause_of, probes, step};
 
 use super::daemon::Told;
@@ -26,8 +26,14 @@ impl World {
         }
         if self.trace.len() > self.checked {
             self.checked = self.trace.len();
-            laws::check(&self.trace)?;
+            let phases = &self.original.spec.phases;
+            if phases.iter().all(|p| p.after.is_none() && p.max_parallel == 1) {
+                laws::check(&self.trace)?;
+            } else {
+                laws::check_branching(&self.trace)?;
+            }
         }
+        laws::in_turn(&std::mem::take(&mut self.turns))?;
         laws::in_calendar(&std::mem::take(&mut self.sent))
     }
 
@@ -44,8 +50,26 @@ impl World {
         calendars.extend(own.map(|c| (zone.clone(), c.windows.clone(), c.freezes.clone())));
         calendars.extend(phase.map(|c| (zone, c.windows.clone(), c.freezes.clone())));
         calendars.extend(place.map(|c| (c.time_zone.clone(), c.windows.clone(), c.freezes.clone())));
-        let (place, send_by) = (raise.target.place.clone(), raise.send_by);
-        self.sent.push(Sent { place, at: self.now, send_by, calendars });
+        let status = schedule.status.as_ref();
+        let let_pass = status.into_iter().flat_map(|s| &s.overrides).any(|o| {
+            let of_run = o.phase.as_ref().is_none_or(|p| *p == run.spec.phase)
+                && o.environment.as_ref().is_none_or(|e| *e == run.spec.environment.name);
+            of_run && o.what.wait == Some(OverriddenWait::Calendar) && raise.send_by <= o.what.until
+        });
+        if let_pass {
+            calendars.clear();
+        }
+        let state = |r: &MigrationRun| r.status.as_ref().map(|s| s.state).unwrap_or_default();
+        let step = |r: &MigrationRun| (r.spec.phase.clone(), r.spec.environment.clone());
+        let place = raise.target.place.clone();
+        self.sent.push(Sent { place: place.clone(), at: self.now, send_by: raise.send_by, calendars });
+        self.turns.push(Turn {
+            place,
+            step: step(run),
+            phases: spec.phases.clone(),
+            promoted: status.into_iter().flat_map(|s| &s.promotions).map(|p| p.phase.clone()).collect(),
+            states: self.latest().into_iter().map(|r| (step(r), state(r))).collect(),
+        });
     }
 
     /// Law 12: every decision says when to look again, and that is later than now.
@@ -207,10 +231,11 @@ impl World {
         for (index, run) in runs.into_iter().enumerate() {
             let Some(status) = &run.status else { continue };
             let epoch = if run.spec.epoch > 1 { format!(" #{}", run.spec.epoch) } else { String::new() };
+            let environment = &run.spec.environment.name;
             let label = format!(
                 "{}{}{epoch}",
                 run.spec.number.as_ref().map(|n| format!("{n} ")).unwrap_or_default(),
-                run.spec.environment.name
+                if environment.is_empty() { &run.spec.phase } else { environment }
             );
             for t in &status.transitions {
                 let by = if t.actor == "hoist" { String::new() } else { format!(" [{}]", t.actor) };

@@ -1,8 +1,10 @@
 //! People: their orders, their edits, and what their hands do to targets.
 
+use chrono::TimeDelta;
+
 use crate::api::{
     Action, Duration, EnvironmentCalendar, EnvironmentKey, FlagValue, HeldReason, InterventionSpec, Mode, OnDelete,
-    RunState, ScheduleCalendar, ScheduleRef,
+    OverriddenWait, Override, RunState, ScheduleCalendar, ScheduleRef,
 };
 
 use crate::engine::laws::Trace;
@@ -32,6 +34,14 @@ pub enum Act {
     Rollback(Option<&'static str>),
     /// Retries the run that is rolled back or held before its flip.
     Retry,
+    /// Lets a phase pass its point of no return.
+    Promote(&'static str),
+    /// Leaves out what of a phase was not raised yet.
+    Skip(&'static str),
+    /// Overrides a check for so many seconds.
+    OverrideCheck(&'static str, i64),
+    /// Overrides a wait for so many seconds.
+    OverrideWait(OverriddenWait, i64),
     /// Suspends the schedule, or ends that.
     Suspend(bool),
     /// Makes the spec invalid.
@@ -81,10 +91,14 @@ impl World {
     pub fn act(&mut self, act: &Act) {
         let now = self.now;
         match act {
-            Act::Pause(environment) => self.order(Action::Pause, *environment),
-            Act::Rollback(environment) => self.order(Action::Rollback, *environment),
-            Act::Resume => self.order(Action::Resume, None),
-            Act::Retry => self.order(Action::Retry, None),
+            Act::Pause(_)
+            | Act::Resume
+            | Act::Rollback(_)
+            | Act::Retry
+            | Act::Promote(_)
+            | Act::Skip(_)
+            | Act::OverrideCheck(..)
+            | Act::OverrideWait(..) => self.orders(act),
             Act::Suspend(suspend) => self.store.edit(now, |spec| spec.suspend = *suspend),
             Act::Spoil => self.store.edit(now, |spec| {
                 for flag in &mut spec.flags {
@@ -140,6 +154,29 @@ impl World {
         }
     }
 
+    /// A person writes an Intervention.
+    fn orders(&mut self, act: &Act) {
+        let now = self.now;
+        match act {
+            Act::Pause(environment) => self.order(Action::Pause, None, *environment, None),
+            Act::Rollback(environment) => self.order(Action::Rollback, None, *environment, None),
+            Act::Resume => self.order(Action::Resume, None, None, None),
+            Act::Retry => self.order(Action::Retry, None, None, None),
+            Act::Promote(phase) => self.order(Action::Promote, Some(phase), None, None),
+            Act::Skip(phase) => self.order(Action::Skip, Some(phase), None, None),
+            Act::OverrideCheck(check, seconds) => {
+                let until = now + TimeDelta::seconds(*seconds);
+                let what = Override { wait: None, check: Some((*check).to_owned()), until };
+                self.order(Action::Override, None, None, Some(what));
+            }
+            Act::OverrideWait(wait, seconds) => {
+                let what = Override { wait: Some(*wait), check: None, until: now + TimeDelta::seconds(*seconds) };
+                self.order(Action::Override, None, None, Some(what));
+            }
+            _ => {}
+        }
+    }
+
     /// A daemon that lives sees it; one that is down has nothing to compare with.
     fn restore(&mut self) {
         let Some(backup) = self.backup.clone() else { return };
@@ -188,7 +225,7 @@ impl World {
         self.store.environment(&key, stays.then_some(environment), self.now);
     }
 
-    fn order(&mut self, action: Action, environment: Option<&'static str>) {
+    fn order(&mut self, action: Action, phase: Option<&str>, environment: Option<&str>, what: Option<Override>) {
         let Some(schedule) = self.store.now.schedule.clone() else { return };
         let paused = schedule.status.as_ref().map(|s| s.pauses.as_slice()).unwrap_or_default();
         let open = self.store.now.orders.values().filter(|o| o.spec.action == Action::Pause && o.status.is_none());
@@ -208,10 +245,11 @@ impl World {
             schedule,
             action,
             reason,
-            phase: None,
+            phase: phase.map(str::to_owned),
             environment: environment.map(str::to_owned),
             pauses: (action == Action::Resume).then_some(pauses),
             run,
+            what,
         };
         self.store.order(&name, spec, self.now);
     }
@@ -223,7 +261,7 @@ impl World {
             r.status.as_ref().is_some_and(|s| {
                 let reasons = [HeldReason::PreviouslyRolledBack, HeldReason::RaisedBefore, HeldReason::StartMissed];
                 let released = s.held.as_ref().is_some_and(|h| reasons.contains(&h.reason));
-                s.state == RunState::RolledBack || (s.state == RunState::Gating && released)
+                matches!(s.state, RunState::RolledBack | RunState::Skipped) || (s.state == RunState::Gating && released)
             })
         });
         open.max_by_key(|(_, r)| r.spec.epoch).map(|(name, _)| name.clone())

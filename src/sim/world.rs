@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use crate::api::{Environment, EnvironmentKey, MigrationSchedule, Time};
-use crate::engine::laws::{Sent, TargetWrite, Trace, Violation};
+use crate::engine::laws::{Sent, TargetWrite, Trace, Turn, Violation};
 use crate::engine::{EnvironmentPlan, Places, Plan, RunLedger, Stamp, StampKind, WorkloadKey};
 
 use super::cluster::{Cluster, Entry, Refusal};
@@ -38,6 +38,7 @@ pub struct World {
     pub trace: Vec<Trace>,
     /// The raises that were sent, whatever became of them.
     pub sent: Vec<Sent>,
+    pub(super) turns: Vec<Turn>,
     /// How many passes there were.
     pub passes: u64,
     /// How many writes the daemon sent.
@@ -92,6 +93,7 @@ impl World {
             acts: Vec::new(),
             trace: Vec::new(),
             sent: Vec::new(),
+            turns: Vec::new(),
             passes: 0,
             requests: 0,
             broken: None,

@@ -310,6 +310,7 @@ impl Scene {
         self.eventually(&format!("the {action:?} to be written"), async || {
             let schedule = self.api::<MigrationSchedule>().get("repo").await.map_err(|e| e.to_string())?;
             let mut spec = InterventionSpec {
+                what: None,
                 schedule: ScheduleRef { name: "repo".to_owned(), uid: schedule.uid().unwrap_or_default() },
                 action,
                 reason: "a plan of faults".to_owned(),

@@ -3,6 +3,7 @@
 //! May not: read a clock. A calendar is a set of moments; whether one is in it follows from the local readings alone
 //! (law 10). It gates raises and nothing else.
 
+mod cover;
 mod foresee;
 mod hours;
 mod read;
@@ -18,6 +19,7 @@ use chrono::TimeDelta;
 
 use crate::api::{Moment, Time};
 
+pub use cover::covered_at;
 pub use foresee::{environment_warnings, never_open, warnings};
 pub use hours::Hours;
 pub use read::{Reading, environment_problems};

@@ -5,6 +5,8 @@ mod crash;
 mod edits;
 mod exhaustive;
 mod found;
+mod leave;
+mod phases;
 mod stories;
 mod timelines;
 

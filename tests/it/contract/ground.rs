@@ -46,6 +46,7 @@ pub async fn grounds() -> Vec<Ground> {
 /// A stamp of the run, decided now.
 pub fn stamp(kind: StampKind, decision: &str) -> Stamp {
     Stamp {
+        scope: hoist::api::RollbackScope::Environment,
         v: 1,
         kind,
         run: RUN.into(),

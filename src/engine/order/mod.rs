@@ -1,15 +1,18 @@
 //! What people order, applied once each.
 
+mod leave;
+
 use std::collections::BTreeMap;
 
 use crate::api::{
-    Action, FORMAT_VERSION, HeldReason, MigrationRunSpec, Mode, OpenedBy, OrderOutcome, PauseStatus, RunState, Time,
+    Action, FORMAT_VERSION, HeldReason, MigrationRunSpec, Mode, OpenedBy, OrderOutcome, OverrideStatus, PauseStatus,
+    PromotionStatus, RunState, Time,
 };
 
-use super::decision::OrderAnswer;
-use super::gate::is_latest;
-use super::state::{Run, Stage, State};
-use super::view::{Order, View};
+use crate::engine::decision::OrderAnswer;
+use crate::engine::gate::is_latest;
+use crate::engine::state::{Run, Stage, State};
+use crate::engine::view::{Order, View};
 
 /// The most pauses that people can have in force. A status holds one more.
 const MOST_PAUSES: usize = 31;
@@ -19,22 +22,31 @@ pub const WENT_BACK: &str = "resource-versions-went-back";
 
 /// What the orders of one pass come to.
 #[derive(Debug, Default)]
-pub(super) struct Orders {
+pub(in crate::engine) struct Orders {
     /// The answers.
     pub answers: Vec<OrderAnswer>,
     /// The pauses in force afterwards.
     pub pauses: Vec<PauseStatus>,
+    /// The phases that may pass their point of no return afterwards.
+    pub promotions: Vec<PromotionStatus>,
+    /// What is overridden afterwards.
+    pub overrides: Vec<OverrideStatus>,
     /// Runs that must roll back: by which Intervention, and why.
     pub rollbacks: BTreeMap<String, (String, String)>,
-    /// Runs that a `Retry` opens.
+    /// Runs that a `Retry` opens, or that are left out before they began.
     pub opened: Vec<Run>,
-    /// Runs that a `Retry` supersedes.
-    pub skipped: Vec<String>,
+    /// Runs that are superseded or left out: name, reason, actor.
+    pub skipped: Vec<(String, String, String)>,
 }
 
 /// Applies every order that was not answered yet, oldest first.
-pub(super) fn orders(view: &View, state: &State, now: Time) -> Orders {
-    let mut orders = Orders { pauses: view.pauses().to_vec(), ..Orders::default() };
+pub(in crate::engine) fn orders(view: &View, state: &State, now: Time) -> Orders {
+    let mut orders = Orders {
+        pauses: view.pauses().to_vec(),
+        promotions: view.status.promotions.clone(),
+        overrides: view.status.overrides.clone(),
+        ..Orders::default()
+    };
     if let Some(since) = view.went_back {
         orders.went_back(since);
     }
@@ -47,6 +59,9 @@ pub(super) fn orders(view: &View, state: &State, now: Time) -> Orders {
             Action::Resume => orders.resume(order),
             Action::Rollback => orders.rollback(view, state, order),
             Action::Retry => orders.retry(view, state, order, now),
+            Action::Promote => orders.promote(view, order),
+            Action::Skip => orders.skip(view, state, order, now),
+            Action::Override => orders.overriding(view, state, order, now),
         };
         let (outcome, message) = match result {
             Ok(message) => (OrderOutcome::Applied, message),
@@ -89,12 +104,7 @@ impl Orders {
             // The schedule is paused many times over already; refusing this one changes nothing for anybody's safety.
             return Err(format!("{MOST_PAUSES} pauses are in force already; resume some"));
         }
-        if let (Ok(plan), false) = (&view.plan, state.runs.values().any(|run| meant(order, run)))
-            && !plan.steps().any(|(phase, e)| names(order, &phase.name, &e.key.name))
-        {
-            let steps = plan.steps().map(|(phase, e)| format!("{} {}", phase.name, e.key.name));
-            return Err(format!("nothing of this schedule is meant; it has {}", steps.collect::<Vec<_>>().join(", ")));
-        }
+        something_is_meant(view, state, order)?;
         self.pauses.push(PauseStatus {
             intervention: order.name.clone(),
             since: order.at,
@@ -122,7 +132,7 @@ impl Orders {
         let mut names: Vec<String> = already.map(Run::label).collect();
         // An order from before the epoch is not about it, whatever a cache still shows.
         let older = |r: &Run| r.spec.opened_by.as_ref().is_some_and(|o| o.at > order.at);
-        let is_meant = |r: &&Run| r.stage.state().is_raised() && meant(order, r) && !older(r);
+        let is_meant = |r: &&Run| r.stage.raised().is_some() && meant(order, r) && !older(r);
         let raised: Vec<&Run> = state.runs.values().filter(is_meant).collect();
         if let Some(run) = raised.iter().find(|r| !r.writes(view.mode())) {
             return Err(format!("mode is Observe, so Hoist never writes {}; set the flag back by hand", run.label()));
@@ -151,15 +161,15 @@ impl Orders {
             let before_the_flip = [HeldReason::PreviouslyRolledBack, HeldReason::RaisedBefore, HeldReason::StartMissed];
             before_the_flip.contains(&h.reason) && run.stage == Stage::Gating
         });
-        if !is_latest(state, run) || self.skipped.contains(&run.name) {
+        if !is_latest(state, run) || self.skipped.iter().any(|(name, ..)| *name == run.name) {
             return Err(format!("epoch {} is not the latest of {}", run.spec.epoch, run.label()));
         }
         if view.deleting {
             return Err("the schedule is being deleted".to_owned());
         }
-        if !released && !matches!(run.stage, Stage::RolledBack(..)) {
+        if !released && !matches!(run.stage, Stage::RolledBack(..) | Stage::Skipped) {
             return Err(format!(
-                "{} is {}; only an epoch that is rolled back, or held before its flip, can be retried",
+                "{} is {}; only an epoch that is rolled back, held before its flip, or left out, can be retried",
                 run.label(),
                 run.stage.state()
             ));
@@ -171,7 +181,7 @@ impl Orders {
             ..run.spec.clone()
         };
         if released {
-            self.skipped.push(run.name.clone());
+            self.skipped.push((run.name.clone(), "a Retry opened the next epoch".to_owned(), "hoist".to_owned()));
         }
         let next = Run::open(&view.namespace, spec, now);
         let message = format!("opened epoch {} as run {}", next.spec.epoch, next.name);
@@ -180,12 +190,23 @@ impl Orders {
     }
 }
 
+/// Refuses an order that is about nothing of the schedule.
+fn something_is_meant(view: &View, state: &State, order: &Order) -> Result<(), String> {
+    if let (Ok(plan), false) = (&view.plan, state.runs.values().any(|run| meant(order, run)))
+        && !plan.steps().any(|(phase, e)| names(order, &phase.name, &e.key.name))
+    {
+        let steps = plan.steps().map(|(phase, e)| format!("{} {}", phase.name, e.key.name).trim_end().to_owned());
+        return Err(format!("nothing of this schedule is meant; it has {}", steps.collect::<Vec<_>>().join(", ")));
+    }
+    Ok(())
+}
+
 /// The actor that an order stands for in transitions.
-pub(super) fn actor(order: &Order) -> String {
+pub(in crate::engine) fn actor(order: &Order) -> String {
     format!("Intervention {}", order.name)
 }
 
 /// Whether a policy forbids all writing.
-pub(super) fn observes(view: &View) -> bool {
+pub(in crate::engine) fn observes(view: &View) -> bool {
     view.mode() == Some(Mode::Observe)
 }

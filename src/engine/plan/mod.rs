@@ -1,0 +1,193 @@
+//! A plan that is right by type, or every problem at once.
+
+mod place;
+mod problems;
+mod sequence;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{
+    Check, Cover, Duration, Environment, EnvironmentKey, Flag, Late, MigrationScheduleSpec, PhaseKind, PhaseMark,
+    PointOfNoReturn, PrometheusSource, RollbackScope, TargetPlace,
+};
+
+use super::calendar::{Calendar, Dated, Reading, Zone};
+use super::target::TargetPlan;
+use place::target_plan;
+pub(super) use problems::Problems;
+pub use sequence::Step;
+
+/// Something wrong in a spec, and how to put it right.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Where: `spec.phases[0].checks[1].threshold.query`.
+    pub path: String,
+    /// What is wrong, in a sentence.
+    pub message: String,
+    /// What to do, where that can be said.
+    pub hint: Option<String>,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, " ({hint})"))
+    }
+}
+
+/// A schedule's parsed, valid form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The rollback's deadline.
+    pub deadline: Duration,
+    /// How far a breach reaches.
+    pub scope: RollbackScope,
+    /// How long everything is watched after the last environment was complete.
+    pub watch: Duration,
+    /// Where dates are read.
+    pub zone: Zone,
+    /// What becomes of a start that was missed.
+    pub late: Late,
+    /// The phases, in order.
+    pub phases: Vec<PhasePlan>,
+}
+
+/// A phase of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhasePlan {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub number: Option<String>,
+    /// What it does.
+    pub kind: PhaseKind,
+    /// Every phase that must be complete before it starts, whether it names them or they are named by one that it names.
+    pub before: BTreeSet<usize>,
+    /// When it may start.
+    pub start: Option<Dated>,
+    /// How long after a moment of another phase it may start.
+    pub start_after: Option<(usize, PhaseMark, Duration)>,
+    /// When it is meant to be complete.
+    pub end: Option<Dated>,
+    /// Its soak.
+    pub soak: Duration,
+    /// What its soaks must have seen.
+    pub covers: Vec<Cover>,
+    /// How many of its environments may be on their way at the same time.
+    pub max_parallel: usize,
+    /// Whether they go in groups of that many.
+    pub barrier: bool,
+    /// Where automatic rollback ends.
+    pub point_of_no_return: Option<PointOfNoReturn>,
+    /// Its environments, in order; for Work that names none a single one without a name.
+    pub environments: Vec<EnvironmentPlan>,
+}
+
+/// An environment of a phase.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EnvironmentPlan {
+    /// Which.
+    pub key: EnvironmentKey,
+    /// What a flip, or Work, needs, or what is missing, in a sentence.
+    pub flip: Result<FlipPlan, String>,
+    /// Whether the owner suspended it.
+    pub suspended: bool,
+    /// When flags may be raised here, or what is wrong in the Environment's calendar.
+    pub calendar: Result<Calendar, String>,
+    /// Where the hours of this place are read.
+    pub zone: Zone,
+}
+
+/// What a flip needs before it is armed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FlipPlan {
+    /// Where the flags are written; nowhere for Work.
+    pub targets: Vec<TargetPlan>,
+    /// The checks, rendered.
+    pub checks: Vec<Check>,
+    /// Where they are asked; nothing for Work that names no environment.
+    pub prometheus: Option<PrometheusSource>,
+}
+
+/// The Environments that are known, and the labels of the namespaces that may use them.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// The Environments; an error where one is there but cannot be read.
+    pub environments: BTreeMap<EnvironmentKey, Result<Environment, String>>,
+    /// The labels of the schedule's own namespace.
+    pub namespace_labels: BTreeMap<String, String>,
+}
+
+impl Plan {
+    /// Parses a spec.
+    ///
+    /// # Errors
+    /// Every problem that the spec itself has. An Environment that is missing or unfit is no problem of the spec: it
+    /// is something to wait for, and stands in [`EnvironmentPlan::flip`].
+    pub fn parse(namespace: &str, spec: &MigrationScheduleSpec, places: &Places) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        problems.check_flags(&spec.flags);
+        problems.check_checks("spec.checks", &spec.checks, spec);
+        problems.check_phases(namespace, spec);
+        problems.limit(spec);
+        let sequence = problems.sequence(spec);
+        let calendars = Reading::of(spec);
+        problems.0.extend(calendars.problems.iter().cloned());
+        if !problems.0.is_empty() {
+            return Err(problems.0);
+        }
+        let phases = spec.phases.iter().zip(sequence).enumerate().map(|(i, (phase, before))| PhasePlan {
+            name: phase.name.clone(),
+            number: phase.number.clone(),
+            kind: phase.kind,
+            before,
+            start: phase.start.map(|start| Dated::start(start, calendars.zone)),
+            start_after: phase.start_after.as_ref().and_then(|after| {
+                let of = spec.phases.iter().position(|p| p.name == after.phase)?;
+                Some((of, after.of, after.delay))
+            }),
+            end: phase.end.map(|end| Dated::end(end, calendars.zone)),
+            soak: phase.soak.as_ref().unwrap_or(&spec.soak).duration,
+            covers: phase.soak.as_ref().unwrap_or(&spec.soak).covers.clone(),
+            max_parallel: usize::try_from(phase.max_parallel).unwrap_or(1).max(1),
+            barrier: phase.barrier,
+            point_of_no_return: phase.point_of_no_return.clone(),
+            environments: EnvironmentPlan::of_phase(namespace, i, spec, places, &calendars),
+        });
+        Ok(Self {
+            deadline: spec.rollback.deadline,
+            scope: spec.rollback.scope,
+            watch: spec.watch.unwrap_or_default(),
+            zone: calendars.zone,
+            late: calendars.late,
+            phases: phases.collect(),
+        })
+    }
+
+    /// Whether a plan of this spec, if it is valid, may write a place: no more than a look at the names, for whoever has
+    /// thousands of specs to sort out.
+    pub fn may_write(namespace: &str, spec: &MigrationScheduleSpec, places: &Places, place: &TargetPlace) -> bool {
+        let references = spec.phases.iter().flat_map(|p| &p.environments);
+        let keys = references.map(|e| resolve(namespace, &e.namespace, &e.name));
+        let writes = |environment: &Environment, key: &EnvironmentKey, flag: &Flag| {
+            let listed = environment.spec.flags.iter().filter(|f| f.name == flag.name).flat_map(|f| &f.targets);
+            listed.filter_map(|t| target_plan(flag, key, t).ok()).any(|t| t.place == *place)
+        };
+        keys.filter(|key| key.namespace == place.namespace).any(|key| {
+            let environment = places.environments.get(&key).and_then(|e| e.as_ref().ok());
+            environment.is_some_and(|e| spec.flags.iter().any(|flag| writes(e, &key, flag)))
+        })
+    }
+}
+
+fn resolve(own: &str, namespace: &str, name: &str) -> EnvironmentKey {
+    let namespace = if namespace.is_empty() { own } else { namespace };
+    EnvironmentKey { namespace: namespace.to_owned(), name: name.to_owned() }
+}
+
+fn only_flag(spec: &MigrationScheduleSpec) -> Option<&str> {
+    match spec.flags.as_slice() {
+        [one] => Some(&one.name),
+        _ => None,
+    }
+}

@@ -1,0 +1,187 @@
+//! What an environment of a phase needs, found in its Environment.
+
+use std::collections::BTreeMap;
+
+use crate::analysis::{Scope, render};
+use crate::api::{
+    Check, Duration, Environment, EnvironmentKey, Flag, MigrationScheduleSpec, Phase, PhaseKind, PlaceKind,
+    PrometheusSource, Target, TargetPlace, WorkloadRef,
+};
+
+use super::{EnvironmentPlan, FlipPlan, Places, only_flag, resolve};
+use crate::engine::calendar::{Reading, Zone};
+use crate::engine::target::TargetPlan;
+
+impl EnvironmentPlan {
+    /// The environments of the phase at this place in the schedule.
+    pub(super) fn of_phase(
+        namespace: &str,
+        index: usize,
+        spec: &MigrationScheduleSpec,
+        places: &Places,
+        calendars: &Reading,
+    ) -> Vec<Self> {
+        let Some(phase) = spec.phases.get(index) else { return Vec::new() };
+        if phase.environments.is_empty() {
+            let key = EnvironmentKey { namespace: namespace.to_owned(), name: String::new() };
+            let calendar = calendars.calendar(index, &key, None);
+            let flip = Ok(FlipPlan::default());
+            return vec![Self { key, flip, suspended: false, calendar, zone: calendars.zone }];
+        }
+        let keys = phase.environments.iter().map(|e| resolve(namespace, &e.namespace, &e.name));
+        keys.map(|key| {
+            let found = places.environments.get(&key).and_then(|found| found.as_ref().ok());
+            let calendar = calendars.calendar(index, &key, found);
+            let own = found.and_then(|e| Zone::find(&e.spec.calendar.as_ref()?.time_zone).ok());
+            let zone = own.unwrap_or(calendars.zone);
+            let (flip, suspended) = Self::resolve(namespace, &key, spec, phase, places);
+            Self { key, flip, suspended, calendar, zone }
+        })
+        .collect()
+    }
+
+    /// What is needed there, and whether its owner suspended it.
+    fn resolve(
+        namespace: &str,
+        key: &EnvironmentKey,
+        spec: &MigrationScheduleSpec,
+        phase: &Phase,
+        places: &Places,
+    ) -> (Result<FlipPlan, String>, bool) {
+        let environment = match places.environments.get(key) {
+            None => Err(format!("Environment {key} does not exist; create it, or name another")),
+            Some(Err(why)) => Err(format!("Environment {key} cannot be read: {why}")),
+            Some(Ok(environment)) => Ok(environment),
+        };
+        let suspended = environment.as_ref().is_ok_and(|e| e.spec.suspend);
+        let flip = environment.and_then(|e| {
+            served(namespace, key, e, &places.namespace_labels)?;
+            FlipPlan::resolve(key, spec, phase, e)
+        });
+        (flip, suspended)
+    }
+}
+
+fn served(
+    namespace: &str,
+    key: &EnvironmentKey,
+    environment: &Environment,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    if namespace == key.namespace {
+        return Ok(());
+    }
+    let allowed = environment.spec.allowed_schedules.as_ref().is_some_and(|a| {
+        let wanted = &a.namespace_selector.match_labels;
+        !wanted.is_empty() && wanted.iter().all(|(name, value)| labels.get(name) == Some(&value.0))
+    });
+    if allowed {
+        return Ok(());
+    }
+    Err(format!(
+        "Environment {key} does not serve schedules of namespace {namespace}; its owner can allow them with spec.allowedSchedules"
+    ))
+}
+
+impl FlipPlan {
+    fn resolve(
+        key: &EnvironmentKey,
+        spec: &MigrationScheduleSpec,
+        phase: &Phase,
+        environment: &Environment,
+    ) -> Result<Self, String> {
+        let mut targets = Vec::new();
+        for flag in spec.flags.iter().filter(|_| phase.kind == PhaseKind::Flip) {
+            let listed = environment.spec.flags.iter().find(|f| f.name == flag.name).ok_or_else(|| {
+                format!(
+                    "Environment {key} does not list flag {} under spec.flags, so it may not be written there",
+                    flag.name
+                )
+            })?;
+            for target in &listed.targets {
+                let target = target_plan(flag, key, target)?;
+                apart(key, &targets, &target)?;
+                targets.push(target);
+            }
+        }
+        let own = &phase.checks;
+        let replaced = |c: &&Check| !own.iter().any(|o| o.name == c.name);
+        let checks = spec.checks.iter().filter(replaced).chain(own);
+        let scope = Scope { environment: key, labels: &environment.spec.labels, flag: only_flag(spec) };
+        let prometheus = environment.spec.prometheus.clone();
+        let checks = checks.map(|c| rendered(c, scope, &prometheus)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { targets, checks, prometheus: Some(prometheus) })
+    }
+}
+
+fn rendered(check: &Check, scope: Scope<'_>, prometheus: &PrometheusSource) -> Result<Check, String> {
+    let mut check = check.clone();
+    let t = &mut check.threshold;
+    let bad = |m: String| format!("check {} does not fit Environment {}: {m}", check.name, scope.environment);
+    let ratio = t.ratio.as_mut().map(|r| [&mut r.bad, &mut r.total]);
+    for query in t.query.iter_mut().chain(ratio.into_iter().flatten()) {
+        *query = render(query, scope).map_err(bad)?;
+    }
+    let least = Duration::seconds(prometheus.scrape_interval.as_seconds() * crate::analysis::SCRAPES_PER_WINDOW);
+    match t.window {
+        Some(window) if window < least => {
+            Err(bad(format!("its window of {window} is shorter than four scrape intervals ({least})")))
+        }
+        _ => Ok(check),
+    }
+}
+
+/// A flag has one field manager and one stamp on an object: two of its values there would delete each other. Two flags
+/// in one object are fine, but not under one key.
+fn apart(key: &EnvironmentKey, others: &[TargetPlan], target: &TargetPlan) -> Result<(), String> {
+    let object = |t: &TargetPlan| (t.place.kind, t.place.name.clone());
+    if others.iter().any(|o| o.place == target.place) {
+        return Err(format!("Environment {key} lists {} twice; each place carries one value", target.place));
+    }
+    if others.iter().any(|o| o.flag == target.flag && object(o) == object(target)) {
+        return Err(format!(
+            "Environment {key} lists two places of flag {} in one object, the second is {}; a flag can have one place in each object",
+            target.flag, target.place
+        ));
+    }
+    Ok(())
+}
+
+/// Variables that change how programs load or run code; no schedule may set them.
+const FORBIDDEN_VARIABLES: [&str; 6] = ["PATH", "BASH_ENV", "ENV", "IFS", "HOSTALIASES", "HOME"];
+const FORBIDDEN_PREFIXES: [&str; 6] = ["LD_", "DYLD_", "PYTHON", "NODE_", "PERL5", "RUBY"];
+
+pub(super) fn target_plan(flag: &Flag, key: &EnvironmentKey, target: &Target) -> Result<TargetPlan, String> {
+    let place = |kind, name: &str, container: Option<&String>, entry: Option<&String>| TargetPlace {
+        kind,
+        namespace: key.namespace.clone(),
+        name: name.to_owned(),
+        container: container.cloned(),
+        key: entry.unwrap_or(&flag.name).clone(),
+    };
+    let (place, workloads) = match (&target.config_map, &target.workload_env) {
+        (Some(t), None) => (place(PlaceKind::ConfigMap, &t.name, None, t.key.as_ref()), t.restarts.clone()),
+        (None, Some(t)) => {
+            let place = place(PlaceKind::WorkloadEnv(t.kind), &t.name, Some(&t.container), t.env.as_ref());
+            (place, vec![WorkloadRef { kind: t.kind, name: t.name.clone() }])
+        }
+        _ => {
+            return Err(format!(
+                "Environment {key}: a target of flag {} needs exactly one of configMap and workloadEnv",
+                flag.name
+            ));
+        }
+    };
+    let variable = place.key.to_ascii_uppercase();
+    let forbidden = FORBIDDEN_VARIABLES.contains(&variable.as_str())
+        || FORBIDDEN_PREFIXES.iter().any(|p| variable.starts_with(p))
+        || variable.ends_with("_OPTIONS")
+        || variable.ends_with("_PROXY");
+    if place.kind.workload().is_some() && forbidden {
+        return Err(format!(
+            "Environment {key}: variable {} changes how programs run, so it is never written",
+            place.key
+        ));
+    }
+    Ok(TargetPlan { flag: flag.name.clone(), values: flag.values.clone(), place, workloads })
+}

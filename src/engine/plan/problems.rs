@@ -1,0 +1,200 @@
+//! What is wrong in a spec by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::analysis::{QueryShape, Scope, inspect, render};
+use crate::api::{Check, Duration, EnvironmentKey, Flag, MigrationScheduleSpec, PhaseKind, Threshold};
+
+use super::{Problem, only_flag, resolve};
+
+/// What is wrong, as it is found.
+#[derive(Default)]
+pub(in crate::engine) struct Problems(pub(in crate::engine) Vec<Problem>);
+
+/// The most environments of one schedule, so that its status stays within etcd's limits.
+const MOST_ENVIRONMENTS: usize = 256;
+
+impl Problems {
+    pub(in crate::engine) fn add(&mut self, path: String, message: String, hint: &str) {
+        let hint = (!hint.is_empty()).then(|| hint.to_owned());
+        self.0.push(Problem { path, message, hint });
+    }
+
+    pub(in crate::engine) fn unique<'a>(&mut self, path: &str, names: impl Iterator<Item = &'a str>) {
+        let mut seen = BTreeSet::new();
+        for (i, name) in names.enumerate() {
+            if !seen.insert(name) {
+                self.add(format!("{path}[{i}].name"), format!("`{name}` is there twice"), "names must differ");
+            }
+        }
+    }
+
+    pub(super) fn limit(&mut self, spec: &MigrationScheduleSpec) {
+        let environments: usize = spec.phases.iter().map(|p| p.environments.len()).sum();
+        if environments > MOST_ENVIRONMENTS {
+            let message = format!("{environments} environments, more than {MOST_ENVIRONMENTS}");
+            self.add("spec.phases".to_owned(), message, "split the schedule");
+        }
+        let phases = spec.phases.iter().enumerate();
+        let own = phases.filter_map(|(i, p)| Some((format!("spec.phases[{i}].soak.duration"), p.soak.as_ref()?)));
+        for (path, soak) in own.chain([("spec.soak.duration".to_owned(), &spec.soak)]) {
+            if soak.duration == Duration::default() {
+                let message = "a soak of no time measures nothing".to_owned();
+                self.add(path, message, "give the evidence time to come, such as 24h");
+            }
+        }
+    }
+
+    pub(super) fn check_phases(&mut self, namespace: &str, spec: &MigrationScheduleSpec) {
+        self.unique("spec.phases", spec.phases.iter().map(|p| p.name.as_str()));
+        let mut flipped = BTreeMap::new();
+        for (i, phase) in spec.phases.iter().enumerate() {
+            let path = format!("spec.phases[{i}]");
+            self.check_checks(&format!("{path}.checks"), &phase.checks, spec);
+            let mut worked = BTreeMap::new();
+            let (taken, what) = match phase.kind {
+                PhaseKind::Flip => (&mut flipped, "flipped"),
+                PhaseKind::Work => (&mut worked, "named"),
+            };
+            for (j, environment) in phase.environments.iter().enumerate() {
+                let key = resolve(namespace, &environment.namespace, &environment.name);
+                if let Some(other) = taken.insert(key.clone(), phase.name.clone()) {
+                    let message = format!("environment {key} is {what} by phase {other} already");
+                    self.add(format!("{path}.environments[{j}]"), message, "name each environment once");
+                }
+            }
+            let mut rule = |broken: bool, field: &str, message: &str| {
+                if broken {
+                    self.add(format!("{path}{field}"), message.to_owned(), "");
+                }
+            };
+            let (work, nowhere) = (phase.kind == PhaseKind::Work, phase.environments.is_empty());
+            rule(!work && nowhere, "", "a Flip phase names the environments that it flips");
+            rule(work && phase.soak.is_some(), ".soak", "a Work phase flips nothing, so it has no soak");
+            let idle = work && nowhere && !phase.checks.is_empty();
+            rule(idle, ".checks", "checks are asked of environments, and this phase names none");
+        }
+    }
+
+    pub(super) fn check_flags(&mut self, flags: &[Flag]) {
+        self.unique("spec.flags", flags.iter().map(|f| f.name.as_str()));
+        for (i, flag) in flags.iter().enumerate() {
+            if flag.values.enabled == flag.values.disabled {
+                let message = format!("enabled and disabled are both {}", flag.values.enabled);
+                self.add(format!("spec.flags[{i}].values"), message, "they must differ");
+            }
+        }
+    }
+
+    pub(super) fn check_checks(&mut self, path: &str, checks: &[Check], spec: &MigrationScheduleSpec) {
+        self.unique(path, checks.iter().map(|c| c.name.as_str()));
+        for (i, check) in checks.iter().enumerate() {
+            let path = format!("{path}[{i}]");
+            if !(1..=60).contains(&check.interval.as_seconds()) {
+                let message = format!("an interval of {} is not between 1s and 1m", check.interval);
+                self.add(format!("{path}.interval"), message, "safety checks run at least once a minute");
+            }
+            self.check_threshold(&format!("{path}.threshold"), &check.threshold, spec);
+        }
+    }
+
+    fn check_threshold(&mut self, path: &str, t: &Threshold, spec: &MigrationScheduleSpec) {
+        let mut rule = |broken: bool, message: &str, hint: &str| {
+            if broken {
+                self.add(path.to_owned(), message.to_owned(), hint);
+            }
+        };
+        rule(t.query.is_some() == t.ratio.is_some(), "exactly one of query and ratio is needed", "");
+        rule(t.min.is_none() && t.max.is_none(), "at least one of min and max is needed", "");
+        rule(
+            t.target.is_some() && t.min.is_some() == t.max.is_some(),
+            "target goes with exactly one of min and max",
+            "",
+        );
+        rule(
+            t.min_samples.is_some() && t.ratio.is_none(),
+            "minSamples counts the total of a ratio",
+            "use ratio, or leave it out",
+        );
+        rule(t.for_.is_some() && t.datapoints.is_some(), "for and datapoints exclude each other", "keep one of them");
+        rule(
+            t.datapoints.is_some_and(|d| d.breaching > d.of || d.breaching < 1),
+            "datapoints.breaching must be between 1 and of",
+            "",
+        );
+        let ordered = |low: &Option<crate::api::Decimal>, high: &Option<crate::api::Decimal>| match (low, high) {
+            (Some(low), Some(high)) => low.value() <= high.value(),
+            _ => true,
+        };
+        rule(!ordered(&t.min, &t.max), "min is above max", "no value could pass");
+        rule(
+            t.max.is_some() && !ordered(&t.target, &t.max),
+            "target is beyond max",
+            "a target is stricter than its bound",
+        );
+        rule(
+            t.min.is_some() && !ordered(&t.min, &t.target),
+            "target is beyond min",
+            "a target is stricter than its bound",
+        );
+        rule(t.window.is_some_and(|w| w.as_seconds() < 1), "window must be at least 1s", "");
+        for (field, query) in queries(t) {
+            if let Err((message, hint)) = check_query(query, t.window, spec) {
+                self.add(format!("{path}.{field}"), message, hint);
+            }
+        }
+    }
+}
+
+fn queries(t: &Threshold) -> impl Iterator<Item = (&'static str, &str)> {
+    let ratio = t.ratio.as_ref();
+    [
+        ("query", t.query.as_deref()),
+        ("ratio.bad", ratio.map(|r| r.bad.as_str())),
+        ("ratio.total", ratio.map(|r| r.total.as_str())),
+    ]
+    .into_iter()
+    .filter_map(|(field, query)| Some((field, query?)))
+}
+
+/// Labels are known only with the Environment; here every one that is asked for is taken to exist.
+fn check_query(
+    query: &str,
+    window: Option<Duration>,
+    spec: &MigrationScheduleSpec,
+) -> Result<(), (String, &'static str)> {
+    let environment = EnvironmentKey { namespace: "namespace".to_owned(), name: "environment".to_owned() };
+    let labels =
+        label_names(query).into_iter().map(|name| (name, crate::api::LabelValue("label".to_owned()))).collect();
+    let scope = Scope { environment: &environment, labels: &labels, flag: only_flag(spec) };
+    let rendered = render(query, scope).map_err(|m| (m, ""))?;
+    let shape = inspect(&rendered).map_err(|m| (m, ""))?;
+    window_agrees(&shape, window)
+}
+
+fn window_agrees(shape: &QueryShape, window: Option<Duration>) -> Result<(), (String, &'static str)> {
+    match (window, shape.windowed, shape.fixed) {
+        (None, true, _) => {
+            Err(("uses {{ window }}, but no window is given".to_owned(), "add `window: 5m` beside the query"))
+        }
+        (Some(_), false, None) => {
+            Err(("a window is given, but the query does not use it".to_owned(), "write `[{{ window }}]`"))
+        }
+        (Some(_), _, Some(fixed)) => Err((
+            format!("the range [{fixed}] is fixed, so the window cannot grow after a flip"),
+            "write `[{{ window }}]` in place of the fixed range, or leave window out",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn label_names(template: &str) -> BTreeSet<String> {
+    let marker = "environment.labels.";
+    template
+        .match_indices(marker)
+        .map(|(i, _)| {
+            let rest = template.get(i + marker.len()..).unwrap_or_default();
+            rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+        })
+        .collect()
+}
