@@ -51,11 +51,29 @@ pub struct Telemetry {
     leads: Gauge,
 }
 
+/// What a pass can come to.
+const PASSES: [&str; 4] = ["done", "transient", "conflict", "invalid"];
+
+/// What a write to a target can come to.
+const WRITES: [&str; 8] =
+    ["lowered", "lower_failed", "raised", "raise_failed", "sealed", "seal_failed", "restarted", "restart_failed"];
+
+/// What a measurement can come to.
+const MEASUREMENTS: [&str; 2] = ["answered", "failed"];
+
+/// Shows a series from the first scrape on, at zero: a rate over one that appears with its first event misses that event.
+fn known(family: &Family<Word, Counter>, words: &[&'static str]) {
+    for result in words {
+        drop(family.get_or_create(&Word { result }));
+    }
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("hoist");
         let passes = Family::<Word, Counter>::default();
         registry.register("passes", "Passes over schedules by result", passes.clone());
+        known(&passes, &PASSES);
         let pass_seconds = Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0]);
         registry.register_with_unit("pass_duration", "How long passes take", Unit::Seconds, pass_seconds.clone());
         let transitions = Family::<InState, Counter>::default();
@@ -64,8 +82,10 @@ impl Default for Telemetry {
         registry.register("runs", "Runs by state", runs.clone());
         let writes = Family::<Word, Counter>::default();
         registry.register("target_writes", "Writes to targets by kind and whether they were taken", writes.clone());
+        known(&writes, &WRITES);
         let measurements = Family::<Word, Counter>::default();
         registry.register("measurements", "Measurements by whether they were answered", measurements.clone());
+        known(&measurements, &MEASUREMENTS);
         let reaction_seconds = Histogram::new([0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0]);
         let help = "From the decision to roll back until the write is acknowledged";
         registry.register_with_unit("rollback_reaction", help, Unit::Seconds, reaction_seconds.clone());

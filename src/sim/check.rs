@@ -211,12 +211,14 @@ impl World {
                 return Some(format!("{} is {} and says nothing", run.spec.environment, status.state));
             }
         }
-        let ended = |s: RunState| matches!(s, RunState::Completed | RunState::Finished);
+        let ended = |s: RunState| matches!(s, RunState::Completed | RunState::Finished | RunState::Skipped);
         let moving = latest.iter().all(|r| r.status.as_ref().is_some_and(|s| ended(s.state)));
         // `Completed`, or `Stalled` with its sentence.
         let said = schedule.status.as_ref().is_some_and(|s| {
             let known = |c: &crate::api::Condition| matches!(c.type_.as_str(), "Completed" | "Stalled");
-            s.conditions.iter().any(|c| known(c) && c.status == crate::api::ConditionStatus::True)
+            let says =
+                |c: &crate::api::Condition| c.status == crate::api::ConditionStatus::True || c.reason == "Watching";
+            s.conditions.iter().any(|c| known(c) && says(c))
         });
         (moving && !said && schedule.metadata.deletion_timestamp.is_none())
             .then(|| "every run is complete, the schedule is not, and nothing goes on".to_owned())

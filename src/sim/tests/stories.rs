@@ -11,8 +11,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 
 use super::{config_map, many, minute, schedule, second, start, variable};
 use crate::api::{
-    Clock, Day, Duration, Environment, EnvironmentCalendar, Freeze, Late, Mode, Moment, OnDelete, RunState,
-    ScheduleCalendar, Window, YearDay, Yearly,
+    Clock, Day, Duration, Environment, EnvironmentCalendar, EnvironmentRef, Freeze, Late, MigrationSchedule, Mode,
+    Moment, OnBreach, OnDelete, OverriddenWait, Phase, PhaseMark, PointOfNoReturn, RollbackScope, RunState,
+    ScheduleCalendar, StartAfter, Window, YearDay, Yearly,
 };
 use crate::engine::Run;
 use crate::sim::{Act, Faults, Hand, Sample, World};
@@ -48,8 +49,69 @@ pub struct Story {
     pub hours: Option<EnvironmentCalendar>,
     /// When the first phase is to start, in seconds from the beginning.
     pub start: Option<i64>,
+    /// How the environments stand to each other.
+    pub course: Course,
+    /// How far a breach reaches.
+    pub scope: RollbackScope,
+    /// What a breach leads to: `onBreach`, `countdown` in seconds, `dryRun`.
+    pub breach: (OnBreach, Option<i64>, bool),
+    /// How long everything is watched at the end, in seconds.
+    pub watch: i64,
     /// What people do, and when.
     pub acts: Vec<(i64, Act)>,
+}
+
+/// How the environments of a story stand to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// One after the other.
+    Chain,
+    /// All in one phase, two at a time.
+    Pair,
+    /// The same in groups.
+    Groups,
+    /// The second and the third both after the first.
+    Fork,
+    /// None waits for another.
+    Apart,
+    /// Work before the first and after it, and the last counted from it.
+    Worked,
+    /// The last is a point of no return.
+    NoReturn,
+}
+
+impl Course {
+    /// Puts the phases of a chain in this order.
+    fn shape(self, plan: &mut MigrationSchedule) {
+        let phases = &mut plan.spec.phases;
+        match self {
+            Self::Chain => {}
+            Self::Pair | Self::Groups => {
+                let all: Vec<EnvironmentRef> = phases.iter().flat_map(|p| p.environments.clone()).collect();
+                phases.truncate(1);
+                phases[0].environments = all;
+                phases[0].max_parallel = 2;
+                phases[0].barrier = self == Self::Groups;
+            }
+            Self::Fork => phases.iter_mut().skip(1).for_each(|p| p.after = Some(vec!["a".to_owned()])),
+            Self::Apart => phases.iter_mut().for_each(|p| p.after = Some(Vec::new())),
+            Self::Worked => {
+                let work = |name: &str, environments: Vec<EnvironmentRef>| {
+                    let object = serde_json::json!({ "name": name, "kind": "Work", "environments": environments });
+                    serde_json::from_value::<Phase>(object).expect("a phase")
+                };
+                let first = phases[0].environments.clone();
+                phases.insert(0, work("backup", Vec::new()));
+                phases.insert(2, work("validation", first));
+                let delay = Duration::seconds(300);
+                phases[2].start_after = Some(StartAfter { phase: "a".to_owned(), of: PhaseMark::Start, delay });
+            }
+            Self::NoReturn => {
+                let last = phases.last_mut().expect("a phase");
+                last.point_of_no_return = Some(PointOfNoReturn { after: Some(Duration::seconds(120)), runbook: None });
+            }
+        }
+    }
 }
 
 impl Default for Story {
@@ -66,6 +128,10 @@ impl Default for Story {
             calendar: None,
             hours: None,
             start: None,
+            course: Course::Chain,
+            scope: RollbackScope::Environment,
+            breach: (OnBreach::Rollback, None, false),
+            watch: 0,
             acts: Vec::new(),
         }
     }
@@ -76,9 +142,18 @@ impl Story {
         let names: Vec<&str> = NAMES.iter().take(self.shapes.len()).copied().collect();
         let mut plan = schedule(&names);
         plan.spec.soak.duration = Duration::seconds(self.soak * 60);
-        plan.spec.checks.iter_mut().for_each(|c| c.settle = Duration::seconds(0));
+        let (on_breach, countdown, dry_run) = self.breach;
+        for check in &mut plan.spec.checks {
+            check.settle = Duration::seconds(0);
+            check.on_breach = on_breach;
+            check.countdown = countdown.filter(|_| on_breach == OnBreach::Rollback && !dry_run).map(Duration::seconds);
+            check.dry_run = dry_run;
+        }
+        plan.spec.rollback.scope = self.scope;
+        plan.spec.watch = Some(Duration::seconds(self.watch));
         plan.spec.calendar.clone_from(&self.calendar);
         plan.spec.phases[0].start = self.start.map(|at| Moment::At(second(at)));
+        self.course.shape(&mut plan);
         let environments = names.iter().zip(&self.shapes).map(|(name, shape)| match shape {
             0 => config_map(name),
             1 => variable(name),
@@ -116,14 +191,14 @@ impl Story {
     /// Whether nothing happens that people would have to settle.
     fn peaceful(&self) -> bool {
         let bad = |s: &Sample| *s == Sample::Bad;
-        let timely = self.calendar.is_none() && self.hours.is_none();
+        let timely = self.calendar.is_none() && self.hours.is_none() && self.course != Course::NoReturn;
         timely && self.acts.is_empty() && self.regression.is_none() && !self.samples.iter().any(|(.., s)| bad(s))
     }
 
     /// Tells the story.
     pub fn tell(&self) -> Result<World, String> {
         let mut world = self.world();
-        let end = minute(60 + 90 + 3 * self.soak * 2);
+        let end = minute(60 + 100 + 3 * self.soak * 2) + TimeDelta::seconds(self.watch);
         world.run_until(end).map_err(|v| format!("{v:?}\n{}", world.timeline()))?;
         if let Some(what) = world.unexplained().or_else(|| untrue(&world)) {
             return Err(format!("{what}\n{}{:?}", world.timeline(), world.values()));
@@ -138,7 +213,8 @@ impl Story {
 /// What a run says of its targets and is not so.
 fn untrue(world: &World) -> Option<String> {
     // Nobody watches for a schedule that is gone.
-    world.store.now.schedule.as_ref()?;
+    let schedule = world.store.now.schedule.as_ref()?;
+    let acts = schedule.spec.mode == Mode::Act && !world.store.now.unreadable;
     for object in world.latest() {
         let run = Run::read(object).ok()?;
         let Some(flip) = run.stage.flip().filter(|_| run.held.is_none()) else { continue };
@@ -154,6 +230,12 @@ fn untrue(world: &World) -> Option<String> {
                 return Some(format!("{} is {} and {} is {value:?}", run.label(), run.stage.state(), target.place));
             }
         }
+        if let Some(pending) = run.pending.as_ref().filter(|p| acts && p.at + TimeDelta::minutes(1) < world.now) {
+            return Some(format!("{} is {} and was to roll back at {}", run.label(), run.stage.state(), pending.at));
+        }
+        if let Some(cause) = reached(world, &run).filter(|_| acts) {
+            return Some(format!("{} is {} although {cause} reaches it", run.label(), run.stage.state()));
+        }
         let exposed = world.cluster.exposed_since(run.environment(), world.now).is_some();
         let proven = match run.stage.state() {
             RunState::RolledBack => !exposed,
@@ -165,6 +247,22 @@ fn untrue(world: &World) -> Option<String> {
         }
     }
     None
+}
+
+/// The rollback with a wider scope that a run should have followed.
+fn reached(world: &World, run: &Run) -> Option<String> {
+    let flip = run.stage.raised().filter(|f| f.armed.mode == Mode::Act && run.no_return.is_none())?;
+    let causes = world.store.now.runs.values().filter(|o| o.spec.schedule.uid == run.spec.schedule.uid);
+    let mut causes = causes.filter_map(|o| Some((o, o.status.as_ref()?.rollback.as_ref()?)));
+    let cause = causes.find(|(o, r)| {
+        let in_scope = match r.scope {
+            RollbackScope::Environment => false,
+            RollbackScope::Phase => o.spec.phase == run.spec.phase,
+            RollbackScope::All => true,
+        };
+        in_scope && flip.armed.at <= r.at
+    })?;
+    Some(format!("the rollback of {} with scope {:?}", cause.0.spec.environment, cause.1.scope))
 }
 
 fn when() -> Range<i64> {
@@ -240,6 +338,7 @@ fn calendar() -> impl Strategy<Value = ScheduleCalendar> {
 fn act() -> impl Strategy<Value = Act> {
     let some = || prop::option::of(name());
     let index = || 0..3_usize;
+    let wait = prop::sample::select(vec![OverriddenWait::Calendar, OverriddenWait::Soak]);
     prop_oneof![
         3 => some().prop_map(Act::Pause),
         3 => Just(Act::Resume),
@@ -264,6 +363,22 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (name(), any::<bool>()).prop_map(|(e, b)| Act::SuspendEnvironment(e, b)),
         1 => (name(), any::<bool>()).prop_map(|(e, b)| Act::Vanish(e, b)),
         2 => Just(Act::Kill),
+        2 => name().prop_map(Act::Promote),
+        1 => name().prop_map(Act::Skip),
+        1 => (60..1_800_i64).prop_map(|length| Act::OverrideCheck("errors", length)),
+        1 => (wait, 60..1_800_i64).prop_map(|(wait, length)| Act::OverrideWait(wait, length)),
+    ]
+}
+
+fn course() -> impl Strategy<Value = (Course, RollbackScope, (OnBreach, Option<i64>, bool), i64)> {
+    use Course::{Apart, Chain, Fork, Groups, NoReturn, Pair, Worked};
+    let courses = prop::sample::select(vec![Chain, Chain, Pair, Groups, Fork, Apart, Worked, NoReturn]);
+    let scopes = prop::sample::select(vec![RollbackScope::Environment, RollbackScope::Phase, RollbackScope::All]);
+    let breaches = prop::sample::select(vec![OnBreach::Rollback, OnBreach::Rollback, OnBreach::Hold, OnBreach::Notify]);
+    let breach = (breaches, prop::option::weighted(0.3, 30..600_i64), prop::bool::weighted(0.1));
+    prop_oneof![
+        1 => Just((Chain, RollbackScope::Environment, (OnBreach::Rollback, None, false), 0)),
+        2 => (courses, scopes, breach, prop::sample::select(vec![0, 900])),
     ]
 }
 
@@ -288,8 +403,8 @@ fn story() -> impl Strategy<Value = Story> {
         2 => Just((None, None, None)),
         1 => (prop::option::of(calendar()), prop::option::of(hours()), prop::option::of(-3_600..1_800_i64)),
     ];
-    (any::<u64>(), shapes, 2..12_i64, samples, regression, outage, latency, faults, (timing, acts)).prop_map(
-        |(seed, shapes, soak, samples, regression, outage, latency, faults, (timing, acts))| Story {
+    (any::<u64>(), shapes, 2..12_i64, samples, regression, outage, latency, faults, (timing, acts, course())).prop_map(
+        |(seed, shapes, soak, samples, regression, outage, latency, faults, (timing, acts, course))| Story {
             seed,
             shapes,
             soak,
@@ -301,6 +416,10 @@ fn story() -> impl Strategy<Value = Story> {
             calendar: timing.0,
             hours: timing.1,
             start: timing.2,
+            course: course.0,
+            scope: course.1,
+            breach: course.2,
+            watch: course.3,
             acts,
         },
     )
