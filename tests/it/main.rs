@@ -18,6 +18,7 @@ mod fixture;
 mod generated;
 mod journey;
 mod lease;
+mod phases;
 mod smoke;
 mod stage;
 mod validate;

@@ -1,0 +1,133 @@
+//! Phases that branch, run beside each other and do work, and what people let pass, on a real API server.
+
+use chrono::{DateTime, Utc};
+use hoist::api::{MigrationRun, RunState};
+use serde_json::{Value, json};
+
+use crate::stage::{Plan, Stage};
+
+/// An environment of the stage as a phase names it.
+fn place(stage: &Stage, name: &str) -> Value {
+    json!({ "name": name, "namespace": stage.place(name).namespace.name() })
+}
+
+/// Work, a phase with windows, two and one beside each other over a barrier, and Work that is counted from them.
+fn course(stage: &Stage) -> Plan {
+    let of = |name| place(stage, name);
+    let all_day = json!([{ "name": "all-day", "from": "00:00", "to": "24:00" }]);
+    let phases = json!([
+        { "name": "backup", "number": "0", "kind": "Work" },
+        { "name": "staging", "number": "1", "environments": [of("staging")], "calendar": { "windows": all_day } },
+        { "name": "regions", "number": "2", "maxParallel": 2, "barrier": true,
+          "environments": [of("eu"), of("apac"), of("us")] },
+        { "name": "validation", "number": "3", "kind": "Work", "environments": [of("eu")],
+          "startAfter": { "phase": "regions", "delay": "3s" } },
+    ]);
+    Plan::quick("8s").with("/phases", phases).with("/rollback/scope", json!("All"))
+}
+
+/// When a run first turned to a state.
+fn turned(run: &MigrationRun, state: RunState) -> DateTime<Utc> {
+    let mut transitions = run.status.iter().flat_map(|s| &s.transitions);
+    transitions.find(|t| t.to == state).map(|t| t.at).unwrap_or_else(|| panic!("{state}: {:?}", run.status))
+}
+
+async fn of_phase(stage: &Stage, phase: &str) -> MigrationRun {
+    let runs = stage.runs().await;
+    runs.into_iter().find(|r| r.spec.phase == phase).unwrap_or_else(|| panic!("no run of {phase}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_work_and_what_is_counted_come_to_the_end() {
+    let mut stage = Stage::with_config_maps(&["staging", "eu", "apac", "us"]).await;
+    stage.start_controller();
+    stage.apply(&course(&stage).with("/watch", json!("5s"))).await.expect("applied");
+    let wait = ["wait", "migrationschedule/repo", "--for=condition=Completed", "--timeout=180s"];
+    stage.kubectl(&wait).await.expect("the schedule completes");
+    let (eu, apac, us) = (
+        stage.run_that("eu in its region", "eu", |r| r.spec.phase == "regions" || r.spec.phase == "validation").await,
+        stage.run("apac").await.expect("a run"),
+        stage.run("us").await.expect("a run"),
+    );
+    let eu = if eu.spec.phase == "regions" { eu } else { of_phase(&stage, "regions").await };
+    assert!(turned(&apac, RunState::Flipping) < turned(&eu, RunState::Completed), "two go beside each other");
+    assert!(turned(&us, RunState::Flipping) >= turned(&eu, RunState::Completed), "the barrier holds");
+    assert!(turned(&us, RunState::Flipping) >= turned(&apac, RunState::Completed), "the barrier holds");
+    for phase in ["backup", "validation"] {
+        let work = of_phase(&stage, phase).await.status.expect("a status");
+        assert_eq!((work.state, work.armed), (RunState::Finished, None), "{phase} writes nothing");
+    }
+    let validated = turned(&of_phase(&stage, "validation").await, RunState::Completed);
+    assert!(validated - turned(&us, RunState::Completed) >= chrono::TimeDelta::seconds(3));
+    let watched = turned(&us, RunState::Finished) - validated;
+    assert!(watched >= chrono::TimeDelta::seconds(4), "watched for {watched}");
+    let told = stage.hoist(&["explain", &stage.name()]);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breach_with_scope_all_takes_everything_back() {
+    let mut stage = Stage::with_config_maps(&["staging", "eu", "apac", "us"]).await;
+    stage.start_controller();
+    stage.place("us").app.set_behaviour(&[("errors-when-enabled", "0.3")]).await;
+    stage.apply(&course(&stage)).await.expect("applied");
+    let cause = stage.reaches("us", RunState::RolledBack).await.status.and_then(|s| s.rollback).expect("a rollback");
+    assert!(cause.reason.contains("above max 0.05"), "{}", cause.reason);
+    for name in ["staging", "eu", "apac"] {
+        let run = stage.reaches(name, RunState::RolledBack).await;
+        let rollback = run.status.and_then(|s| s.rollback).expect("a rollback");
+        assert!(
+            rollback.reason.starts_with("2 regions us was rolled back, and rollback.scope is All: errors"),
+            "{rollback:?}"
+        );
+        assert_eq!(stage.value(name).await.as_deref(), Some("false"), "{name}");
+    }
+    assert!(!stage.runs().await.iter().any(|r| r.spec.phase == "validation"), "its turn never came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_let_pass_what_they_name_and_nothing_else() {
+    let mut stage = Stage::with_config_maps(&["eu", "apac", "us"]).await;
+    stage.start_controller();
+    let of = |name| place(&stage, name);
+    let phases = json!([
+        { "name": "eu", "environments": [of("eu")] },
+        { "name": "apac", "environments": [of("apac")] },
+        { "name": "us", "environments": [of("us")], "pointOfNoReturn": { "runbook": "https://example.org/undo" } },
+    ]);
+    let plan = Plan::quick("5m").with("/phases", phases).with("/checks/0/onBreach", json!("Hold"));
+    stage.apply(&plan).await.expect("applied");
+    stage.reaches("eu", RunState::Soaking).await;
+    let order = |args: &[&str]| {
+        let schedule = stage.name();
+        let done = stage.hoist(&[&args[..1], &[&schedule, "--reason", "a test"], &args[1..]].concat());
+        let told = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+        (done.status.code(), told)
+    };
+    let (code, told) = order(&["skip", "--phase", "apac"]);
+    assert!(code == Some(0) && told.starts_with("Applied: leaves out apac apac"), "{told}");
+    stage.reaches("apac", RunState::Skipped).await;
+    let (code, told) = order(&["override", "--wait", "soak", "--for", "2m", "--environment", "eu"]);
+    assert!(code == Some(0) && told.starts_with("Applied: Soak is not waited for until"), "{told}");
+    stage.reaches("eu", RunState::Completed).await;
+    let waits = stage.waits("us", "Promotion").await;
+    assert!(waits.contains("point of no return") && waits.contains("order a Promote of us"), "{waits}");
+    let (code, told) = order(&["promote", "--phase", "eu"]);
+    assert!(code == Some(1) && told.contains("no point of no return"), "{told}");
+    stage.place("us").app.set_behaviour(&[("errors-when-enabled", "0.3")]).await;
+    let (code, told) = order(&["promote", "--phase", "us"]);
+    assert!(code == Some(0), "{told}");
+    let held = stage.held("us", "Breached").await;
+    assert!(held.contains("onBreach is Hold: order a Rollback, or an Override of check errors"), "{held}");
+    assert_eq!(stage.value("us").await.as_deref(), Some("true"));
+    let (code, told) = order(&["override", "--check", "erors", "--for", "2m"]);
+    assert!(code == Some(1) && told.contains("did you mean errors?"), "{told}");
+    let (code, told) = order(&["override", "--check", "errors", "--for", "2m"]);
+    assert!(code == Some(0), "{told}");
+    let free = |r: &MigrationRun| r.status.as_ref().is_some_and(|s| s.held.is_none() && s.state == RunState::Soaking);
+    stage.run_that("us to be released", "us", free).await;
+    let (code, told) = order(&["rollback", "--environment", "us"]);
+    assert!(code == Some(0), "{told}");
+    stage.reaches("us", RunState::RolledBack).await;
+    assert_eq!(stage.value("eu").await.as_deref(), Some("true"));
+}
