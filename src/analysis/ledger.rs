@@ -19,7 +19,7 @@ const LEAST_MAX_AGE: Duration = Duration::seconds(15);
 
 /// The most moments that are asked for at once. Prometheus refuses more than 11,000 points, and long before that a range
 /// of a dear query takes longer than anybody waits.
-const MOST_AT_ONCE: usize = 1_000;
+pub(super) const MOST_AT_ONCE: usize = 1_000;
 
 /// The latest measurement of a check, or the latest failure to take one.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,11 +6,13 @@
 mod coverage;
 mod ledger;
 mod query;
+mod quiet;
 mod threshold;
 
 pub use coverage::Coverage;
 pub use ledger::{CheckLedger, Latched, Latest, SCRAPES_PER_WINDOW, on_grid};
 pub use query::{QueryShape, Scope, freshness_query, inspect, render, with_window};
+pub use quiet::QuietLedger;
 pub use threshold::{Answers, Reading, judge};
 
 use crate::api::Time;

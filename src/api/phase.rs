@@ -60,6 +60,9 @@ pub struct Phase {
     /// complete. Takes effect at once, for whatever was not raised yet.
     #[serde(default, skip_serializing_if = "is_false")]
     pub barrier: bool,
+    /// What must be so before it begins, beside its checks. An edit takes effect at once, for whatever was not begun yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<Requires>,
     /// From where on nothing is rolled back by itself: the phase begins only once a person has ordered a `Promote` of it. An
     /// edit takes effect at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +75,27 @@ pub struct Phase {
     /// The soak of this phase, in place of the schedule's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Soak>,
+}
+
+/// What must be so before a phase begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Requires {
+    /// An old path that nobody uses any more.
+    pub quiet: Quiet,
+}
+
+/// A check that has passed without a break for a while, up to the moment at which the phase begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Quiet {
+    /// The check, one of the phase or of the schedule: such as calls of the old path, with `max: "0"`. It is asked for this
+    /// alone, not as one of the phase's checks. A hole of more than two intervals begins the time anew.
+    #[schemars(length(min = 1, max = 63))]
+    pub check: String,
+    /// For how long. What Prometheus knows of the time before counts too.
+    #[serde(rename = "for")]
+    pub for_: Duration,
 }
 
 /// Where automatic rollback ends, for the phase and for all that it came after. A person's Rollback is never refused.

@@ -289,6 +289,8 @@ pub enum Gate {
     Target,
     /// The workloads that will see the flag are rolled out and healthy.
     Workload,
+    /// The old path is quiet.
+    Quiet,
     /// Every check passes.
     Evidence,
     /// The soak's time is over and covered.

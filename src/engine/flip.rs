@@ -50,6 +50,7 @@ impl Pass<'_> {
         if self.view.flip_plan(run).is_some_and(|flip| !self.answered(run, flip)) {
             return self.wake_at(next_gate(&[], self.now));
         }
+        self.listen(run);
         let found = gates(self.view, &self.stops(), &self.state, run, self.seen, self.now);
         if found.open() && self.view.is_work(run) {
             return run.go(Stage::Worked, "every gate is open; the work may count as done", "hoist", self.now);

@@ -8,6 +8,7 @@ use super::latest::Latest;
 use super::order::WENT_BACK;
 use super::plan::FlipPlan;
 use super::probe::{FoundWorkload, Observations, WorkloadKey, WorkloadReading};
+use super::quiet;
 use super::start::{Timing, timing};
 use super::state::{Run, State};
 use super::target::{FoundTarget, StampKind, TargetPlan, TargetReading};
@@ -82,6 +83,9 @@ pub(super) fn gates(
                 }
             }
             flip_gates(view, run, flip, seen, now, &mut gates);
+            if let Some(why) = quiet::missing(view, state, run, now) {
+                gates.wait(Gate::Quiet, why);
+            }
             if gates.waits.iter().any(|(gate, _)| *gate == Gate::Claim) {
                 // What stands on the target is the claimant's business; nobody must be asked to undo it.
                 gates.held = None;

@@ -15,6 +15,7 @@ mod no_return;
 mod order;
 mod plan;
 mod probe;
+mod quiet;
 mod rollback;
 mod soak;
 mod start;

@@ -8,6 +8,7 @@ use crate::analysis::{AnswerError, Answers, CheckLedger, freshness_query, inspec
 use crate::api::{Check, Duration, EnvironmentKey, PrometheusSource, TargetPlace, Time, WorkloadRef};
 
 use super::gate::is_latest;
+use super::quiet;
 use super::state::{Flip, Run, Stage, State};
 use super::target::TargetReading;
 use super::view::View;
@@ -143,7 +144,7 @@ pub fn probes(view: &View, state: &State, now: Time) -> Vec<Probe> {
     let mut asked = Vec::new();
     for run in state.runs.values() {
         match &run.stage {
-            Stage::Gating => gating(view, run, now, &mut asked),
+            Stage::Gating => gating(view, state, run, now, &mut asked),
             Stage::Worked | Stage::Finished(_) | Stage::Skipped => {}
             Stage::RolledBack(..) if !is_latest(state, run) => {}
             Stage::RolledBack(flip, _) => targets(flip, &mut asked),
@@ -182,7 +183,7 @@ fn workloads(flip: &Flip, asked: &mut Vec<Probe>) {
     }
 }
 
-fn gating(view: &View, run: &Run, now: Time, asked: &mut Vec<Probe>) {
+fn gating(view: &View, state: &State, run: &Run, now: Time, asked: &mut Vec<Probe>) {
     let Some(flip) = view.flip_plan(run) else { return };
     for target in &flip.targets {
         push(asked, Probe::Target(target.place.clone()));
@@ -192,6 +193,7 @@ fn gating(view: &View, run: &Run, now: Time, asked: &mut Vec<Probe>) {
         }
     }
     let Some(prometheus) = &flip.prometheus else { return };
+    asked.extend(quiet::ask(state, run, flip, now));
     for check in &flip.checks {
         let question = Question::new(check, check.threshold.window, gate_moment(check, now));
         asked.push(Probe::Measure(Measure {

@@ -189,7 +189,7 @@ impl Pass<'_> {
         if let Some(decision) = decision {
             self.restart_what_is_down(&flip, &standings, decision);
         }
-        let unproven = self.unproven(&flip, decision);
+        let unproven = self.unproven(&flip, decision).or_else(|| self.left_on_the_raise(&flip, writes));
         if down && unproven.is_none() {
             let reason = format!("proven: {}", self.proof(&flip));
             return run.go(Stage::RolledBack(flip, record), &reason, "hoist", self.now);
@@ -207,6 +207,19 @@ impl Pass<'_> {
             None => run.held = None,
         }
         run.message = run.held.as_ref().map_or(record.reason, |h| h.message.clone());
+    }
+
+    /// Pods that Hoist restarted for the raise, where it may not restart them for the way back.
+    fn left_on_the_raise(&self, flip: &Flip, writes: bool) -> Option<String> {
+        let raise = flip.decision().filter(|_| !writes)?;
+        let left = restarts(flip, raise).into_iter().find(|r| match self.seen.workloads.get(&r.key()) {
+            Some(Ok(WorkloadReading::Found(found))) => found.restarts.get(&r.flag) == Some(&r.decision),
+            _ => false,
+        })?;
+        Some(format!(
+            "{} was restarted for the raise and not since, and mode is Observe; set mode to Act, so that Hoist restarts it",
+            left.key()
+        ))
     }
 
     /// Restarts the workloads whose targets were all seen to be down: pods that restart before that start on the value

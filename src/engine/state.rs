@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::CheckLedger;
+use crate::analysis::{CheckLedger, QuietLedger};
 use crate::api::{
     Armed, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held, HeldReason, MigrationRun,
     MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, RollbackRecord, RunState, Time, Transition, Wait,
@@ -34,6 +34,8 @@ pub struct RunLedger {
     pub unavailable_since: Option<Time>,
     /// Since when a pod has been crashing without a break.
     pub crashing_since: Option<Time>,
+    /// What is known of the old path that must be quiet before the run begins.
+    pub quiet: Option<QuietLedger>,
 }
 
 /// A flip with all that was armed for it.

@@ -174,7 +174,7 @@ impl<'a> Pass<'a> {
                 }
                 Stage::Worked | Stage::Finished(_) | Stage::Skipped => {}
             }
-            if !run.stage.state().is_raised() {
+            if !run.stage.state().is_raised() && run.stage != Stage::Gating {
                 self.state.ledgers.remove(&name);
             }
             self.state.runs.insert(name, run);

@@ -166,7 +166,8 @@ impl World {
 
     /// Whether a moment is due that was not asked for yet, as after a restart.
     fn catching_up(&self, at: Time) -> bool {
-        self.ledgers.values().flat_map(|l| &l.checks).any(|c| c.latched().is_none() && c.next() <= at)
+        let listening = self.ledgers.values().filter_map(|l| l.quiet.as_ref()).any(|q| q.next() <= at);
+        listening || self.ledgers.values().flat_map(|l| &l.checks).any(|c| c.latched().is_none() && c.next() <= at)
     }
 
     fn gather(&mut self) -> Option<(Told, Observations)> {

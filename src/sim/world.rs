@@ -147,7 +147,7 @@ impl World {
             };
             self.cluster.declare(entry, self.now);
         }
-        for check in &flip.checks {
+        for check in flip.checks.iter().chain(flip.quiet.iter().map(|(check, _)| check)) {
             self.metrics.bounds.insert((step.key.clone(), check.name.clone()), check.threshold.clone());
         }
     }

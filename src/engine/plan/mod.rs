@@ -105,6 +105,8 @@ pub struct FlipPlan {
     pub targets: Vec<TargetPlan>,
     /// The checks, rendered.
     pub checks: Vec<Check>,
+    /// The check that must have been quiet, and for how long.
+    pub quiet: Option<(Check, Duration)>,
     /// Where they are asked; nothing for Work that names no environment.
     pub prometheus: Option<PrometheusSource>,
 }

@@ -110,7 +110,11 @@ impl FlipPlan {
         let scope = Scope { environment: key, labels: &environment.spec.labels, flag: only_flag(spec) };
         let prometheus = environment.spec.prometheus.clone();
         let checks = checks.map(|c| rendered(c, scope, &prometheus)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { targets, checks, prometheus: Some(prometheus) })
+        let wanted = phase.requires.as_ref().map(|r| &r.quiet);
+        let (quiet, checks): (Vec<Check>, _) =
+            checks.into_iter().partition(|c| wanted.is_some_and(|q| q.check == c.name));
+        let quiet = quiet.into_iter().next().zip(wanted.map(|q| q.for_));
+        Ok(Self { targets, checks, quiet, prometheus: Some(prometheus) })
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analysis::{QueryShape, Scope, inspect, render};
-use crate::api::{Check, Duration, EnvironmentKey, Flag, MigrationScheduleSpec, PhaseKind, Threshold};
+use crate::api::{Check, Duration, EnvironmentKey, Flag, MigrationScheduleSpec, PhaseKind, Quiet, Threshold};
+use crate::engine::hint::nearest;
 
 use super::{Problem, only_flag, resolve};
 
@@ -73,6 +74,31 @@ impl Problems {
             rule(work && phase.soak.is_some(), ".soak", "a Work phase flips nothing, so it has no soak");
             let idle = work && nowhere && !phase.checks.is_empty();
             rule(idle, ".checks", "checks are asked of environments, and this phase names none");
+            if let Some(requires) = &phase.requires {
+                self.check_quiet(&path, &requires.quiet, nowhere, spec.checks.iter().chain(&phase.checks));
+            }
+        }
+    }
+
+    fn check_quiet<'a>(
+        &mut self,
+        path: &str,
+        quiet: &Quiet,
+        nowhere: bool,
+        checks: impl Iterator<Item = &'a Check> + Clone,
+    ) {
+        let path = format!("{path}.requires.quiet");
+        if nowhere {
+            let message = "the check is asked of environments, and this phase names none".to_owned();
+            self.add(path.clone(), message, "name the environments whose old path must be quiet");
+        }
+        if quiet.for_ == Duration::default() {
+            self.add(format!("{path}.for"), "quiet for no time says nothing".to_owned(), "such as 7d");
+        }
+        if !checks.clone().any(|c| c.name == quiet.check) {
+            let near = nearest(&quiet.check, checks.map(|c| c.name.as_str()));
+            let hint = near.map(|near| format!("did you mean {near}?")).unwrap_or_default();
+            self.add(format!("{path}.check"), format!("there is no check {}", quiet.check), &hint);
         }
     }
 

@@ -363,3 +363,21 @@ fn after_a_restored_backup_nothing_goes_up_before_a_person_says_so() {
     live(&mut world, 400);
     assert_eq!(written(&world, StampKind::Raised), 1, "the pause is stored: {}", world.timeline());
 }
+
+/// Found by a story: in `Observe` nobody restarted the pods that had been restarted for the raise, and they counted as
+/// proof.
+#[test]
+fn pods_that_were_restarted_for_the_raise_prove_nothing_in_observe() {
+    let mut told = world(&["eu"]);
+    told.cluster.workloads.values_mut().for_each(|w| w.latency = chrono::TimeDelta::seconds(1));
+    told.plan(second(4), Act::Mode(Mode::Observe));
+    told.plan(second(4), Act::Set("eu", 0, Hand::Disabled));
+    told.run_until(minute(30)).expect("the laws hold");
+    let runs = told.latest();
+    let status = runs[0].status.as_ref().expect("a status");
+    assert_eq!(status.state, RunState::RollingBack);
+    assert!(status.message.contains("set mode to Act, so that Hoist restarts it"), "{}", status.message);
+    told.plan(minute(31), Act::Mode(Mode::Act));
+    told.run_until(minute(40)).expect("the laws hold");
+    assert_eq!(told.latest()[0].status.as_ref().map(|s| s.state), Some(RunState::RolledBack), "{}", told.timeline());
+}

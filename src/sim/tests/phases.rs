@@ -280,3 +280,37 @@ fn a_soak_sees_a_night_and_the_whole_is_watched_for_a_while() {
     "#]]
     .assert_eq(&told.timeline());
 }
+
+#[test]
+fn the_old_path_is_quiet_before_it_is_removed() {
+    let legacy = json!({ "name": "legacy-calls", "interval": "1m", "threshold": { "query": "sum(increase(legacy[5m]))", "max": "0" } });
+    let plan = phased(json!([
+        { "name": "eu", "number": "1", "environments": [{ "name": "eu" }] },
+        { "name": "removal", "number": "2", "kind": "Work", "environments": [{ "name": "eu" }], "checks": [legacy],
+          "requires": { "quiet": { "check": "legacy-calls", "for": "3h" } } },
+    ]));
+    let mut told = world(&plan);
+    // Before the flip everybody uses it, and once afterwards somebody does; Prometheus is away for a while.
+    told.metrics.say("eu", minute(-600), minute(0), Sample::Bad);
+    told.metrics.say("eu", minute(100), minute(101), Sample::Bad);
+    told.metrics.outages.push((minute(150), minute(170)));
+    told.plan(minute(200), Act::Kill);
+    let waits = |w: &World| {
+        let runs = w.latest();
+        let status = runs.last().and_then(|r| r.status.clone()).expect("a status");
+        status.waits.iter().map(|w| format!("{:?} {}", w.gate, w.message)).collect::<Vec<_>>().join("\n")
+    };
+    told.run_until(minute(60)).expect("the laws hold");
+    expect!["Quiet check legacy-calls is to be quiet for 3h: it is since 2025-05-05 09:00 UTC, so until 2025-05-05 12:00 UTC"].assert_eq(&waits(&told));
+    told.run_until(minute(300)).expect("the laws hold");
+    expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:30:23  1 eu         Soaking → Completed        soaked for 30m: every check passes
+        05-05 13:41:00  1 eu         Completed → Finished       the schedule is complete
+        05-05 13:41:00  2 eu         Gating → Completed         every gate is open; the work may count as done
+        05-05 13:41:00  2 eu         Completed → Finished       the schedule is complete
+    "#]]
+    .assert_eq(&told.timeline());
+}
