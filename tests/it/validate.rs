@@ -49,14 +49,17 @@ fn every_wrong_file_is_described_as_written_beside_it() {
         expect_file![corpus().join(format!("{stem}.txt"))].assert_eq(&said);
         seen += 1;
     }
-    assert!(seen >= 23, "only {seen} files were looked at");
+    assert!(seen >= 25, "only {seen} files were looked at");
 }
 
 #[test]
 fn the_schedules_of_this_repository_are_fine() {
-    for folder in ["schedules", "schedules/demo"] {
+    // A window from 02:00 in Paris is shorter on one night of the year, and that is said.
+    let summaries = ["19 objects in 6 files: all well, 1 warning\n", "7 objects in 2 files: all well\n"];
+    for (folder, summary) in ["schedules", "schedules/demo"].into_iter().zip(summaries) {
         let output = validate(&[&corpus().join("../../..").join(folder).display().to_string()]);
-        assert_eq!(text(output.stdout), "7 objects in 2 files: all well\n", "{folder}");
+        let said = text(output.stdout);
+        assert!(said.ends_with(summary) && !said.contains("error"), "{folder}: {said}");
         assert!(output.status.success());
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::hours::DAY;
 use super::zone::Zone;
 use super::{Dated, HORIZON, Reading};
-use crate::api::{Day, Environment, MigrationScheduleSpec, Moment, Time, Window};
+use crate::api::{Day, Environment, MigrationScheduleSpec, Moment, PhaseKind, PhaseMark, Time, Window};
 use crate::engine::plan::{PhasePlan, Plan, Problem, Problems};
 
 /// Where nothing can be raised within two years, at the place where it is best mended.
@@ -55,8 +55,11 @@ pub fn warnings(spec: &MigrationScheduleSpec, plan: &Plan, now: Time) -> Vec<Pro
             clocks(&format!("spec.phases[{i}].calendar"), zone, &calendar.windows, now, &mut problems);
         }
     }
+    let courses = courses(plan);
     for (i, phase) in plan.phases.iter().enumerate() {
-        course(&format!("spec.phases[{i}]"), phase, &mut problems);
+        if let Some(own) = courses.get(i).copied().flatten() {
+            dates(&format!("spec.phases[{i}]"), plan, phase, &courses, own, &mut problems);
+        }
     }
     problems.0
 }
@@ -72,24 +75,88 @@ pub fn environment_warnings(environment: &Environment, now: Time) -> Vec<Problem
     problems.0
 }
 
-/// What dates of a phase come to where everything goes well.
-fn course(path: &str, phase: &PhasePlan, problems: &mut Problems) {
-    let Some(start) = phase.start else { return };
-    let mut at = start.at;
-    for (i, environment) in phase.environments.iter().enumerate() {
-        let Ok(calendar) = &environment.calendar else { return };
-        let Some(opens) = calendar.next_open(at) else { return };
-        if i == 0 && is_day(start) && opens >= Dated::end(start.written, start.zone).at {
-            let message = format!("nothing may be raised on {start}; it starts {}", start.zone.read(opens));
-            problems.add(format!("{path}.start"), message, "a date means the first open moment of that day");
+/// What a phase comes to where everything goes well.
+#[derive(Clone, Copy)]
+struct Course {
+    /// When its first flip is sent.
+    opens: Time,
+    /// When the last of its soaks is over.
+    ends: Time,
+}
+
+/// The courses of all phases whose dates are known, each after those before it.
+fn courses(plan: &Plan) -> Vec<Option<Course>> {
+    let mut order: Vec<(usize, &PhasePlan)> = plan.phases.iter().enumerate().collect();
+    // What comes before a phase has fewer phases before it.
+    order.sort_by_key(|(_, phase)| phase.before.len());
+    let mut courses: Vec<Option<Course>> = vec![None; plan.phases.len()];
+    for (i, phase) in order {
+        let known = |i: &usize| courses.get(*i).copied().flatten();
+        let before = phase.before.iter().filter_map(|b| Some(known(b)?.ends));
+        let counted = phase.start_after.and_then(|(of, mark, delay)| {
+            let course = known(&of)?;
+            let from = if mark == PhaseMark::Start { course.opens } else { course.ends };
+            Some(from + delay.delta())
+        });
+        let begins = before.chain(counted).chain(phase.start.map(|start| start.at)).max();
+        let course = begins.and_then(|begins| course(phase, begins));
+        if let Some(slot) = courses.get_mut(i) {
+            *slot = course;
         }
-        at = opens + phase.soak.delta();
     }
-    if let Some(end) = phase.end.filter(|end| end.at < at) {
-        let message = format!(
-            "the phase cannot be complete by {end}: with its soaks it takes until {} at least",
-            end.zone.read(at)
+    courses
+}
+
+/// The course of a phase that may begin at a moment.
+fn course(phase: &PhasePlan, begins: Time) -> Option<Course> {
+    let mut opens = None;
+    let mut ends: Vec<Time> = Vec::new();
+    for (i, environment) in phase.environments.iter().enumerate() {
+        let most = phase.max_parallel;
+        let free = if phase.barrier {
+            ends.iter().take(i - i % most).max().copied()
+        } else {
+            let mut latest: Vec<Time> = ends.clone();
+            latest.sort_unstable();
+            i.checked_sub(most).and_then(|over| latest.get(over).copied())
+        };
+        let at = environment.calendar.as_ref().ok()?.next_open(free.unwrap_or(begins).max(begins))?;
+        opens = opens.or(Some(at));
+        let soaked = if phase.kind == PhaseKind::Flip { at + phase.soak.delta() } else { at };
+        let seen = super::covered_at(&phase.covers, environment.zone, at).filter(|_| phase.kind == PhaseKind::Flip);
+        ends.push(seen.map_or(soaked, |(_, seen)| seen.max(soaked)));
+    }
+    Some(Course { opens: opens?, ends: ends.into_iter().max()? })
+}
+
+/// What the dates of a phase come to, beside what was meant.
+fn dates(path: &str, plan: &Plan, phase: &PhasePlan, courses: &[Option<Course>], own: Course, problems: &mut Problems) {
+    let Some(start) = phase.start else { return ends(path, phase, own, problems) };
+    let first = phase.environments.first().and_then(|e| e.calendar.as_ref().ok()?.next_open(start.at));
+    if let Some(opens) = first.filter(|opens| is_day(start) && *opens >= Dated::end(start.written, start.zone).at) {
+        let message = format!("nothing may be raised on {start}; it starts {}", start.zone.read(opens));
+        problems.add(format!("{path}.start"), message, "a date means the first open moment of that day");
+    }
+    let known = |b: &usize| Some((plan.phases.get(*b)?, courses.get(*b).copied().flatten()?.ends));
+    let last = phase.before.iter().filter_map(known).max_by_key(|(_, ends)| *ends);
+    let date = if is_day(start) { Dated::end(start.written, start.zone).at } else { start.at };
+    if let Some((before, ends)) = last.filter(|(_, ends)| *ends > date) {
+        let (name, until) = (&before.name, start.zone.read(ends));
+        let message = format!("phase {name}, which comes before, takes until {until} at least, soaks included");
+        problems.add(
+            format!("{path}.start"),
+            message,
+            "it starts then; give it a later start, or the other a shorter soak",
         );
+    }
+    ends(path, phase, own, problems);
+}
+
+fn ends(path: &str, phase: &PhasePlan, own: Course, problems: &mut Problems) {
+    if let Some(end) = phase.end.filter(|end| end.at < own.ends) {
+        let takes = if phase.kind == PhaseKind::Flip { "with its soaks it takes" } else { "it takes" };
+        let message =
+            format!("the phase cannot be complete by {end}: {takes} until {} at least", end.zone.read(own.ends));
         problems.add(format!("{path}.end"), message, "the end is only said, nothing comes of it");
     }
 }
