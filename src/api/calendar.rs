@@ -33,7 +33,7 @@ pub struct ScheduleCalendar {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub freezes: Vec<Freeze>,
+    pub freezes: Vec<FrozenTime>,
     /// What becomes of a phase whose flip was not begun within 15 minutes of its `start`, or of the first open moment
     /// after that: because of the phase before it, of a pause, of evidence, or because Hoist was down.
     #[serde(default)]
@@ -54,7 +54,7 @@ pub struct PhaseCalendar {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub freezes: Vec<Freeze>,
+    pub freezes: Vec<FrozenTime>,
 }
 
 /// When flags may be raised at this place, whatever schedules say; the hours outside are its quiet hours. Rollbacks wait
@@ -75,10 +75,10 @@ pub struct EnvironmentCalendar {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub freezes: Vec<Freeze>,
+    pub freezes: Vec<FrozenTime>,
 }
 
-fn utc() -> String {
+pub(super) fn utc() -> String {
     "Etc/UTC".to_owned()
 }
 
@@ -146,7 +146,7 @@ impl Day {
     validation = Rule::new("!has(self.from) || !has(self.to) || self.from.size() > 10 || self.to.size() > 10 || self.from <= self.to").message("to must not be before from")
 )]
 #[serde(rename_all = "camelCase")]
-pub struct Freeze {
+pub struct FrozenTime {
     /// The name that people read where something waits for its end.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
     pub name: String,

@@ -5,14 +5,15 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use super::{Environment, Intervention, MigrationRun, MigrationSchedule};
+use super::{Environment, Freeze, Intervention, MigrationRun, MigrationSchedule};
 
 /// Every definition, in the order in which people meet the kinds. The only source of `crds/`, of `hoist crd` and of
 /// what `hoist validate` holds files against.
 ///
 /// What the derive cannot say is said here, each in a function of its own.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![MigrationSchedule::crd(), Environment::crd(), MigrationRun::crd(), Intervention::crd()];
+    let mut crds =
+        vec![MigrationSchedule::crd(), Environment::crd(), MigrationRun::crd(), Intervention::crd(), Freeze::crd()];
     for crd in &mut crds {
         let schemas = crd.spec.versions.iter_mut().filter_map(|v| v.schema.as_mut()?.open_api_v3_schema.as_mut());
         for schema in schemas {

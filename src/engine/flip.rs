@@ -130,7 +130,7 @@ impl Pass<'_> {
         run.held = None;
         let within = self.now + SEND_WITHIN;
         // The last second in which the calendar is open: what is not sent by then is not sent outside it either.
-        let closes = closes(self.view, run, self.now, within + TimeDelta::seconds(1));
+        let closes = closes(self.view, &self.state, run, self.now, within + TimeDelta::seconds(1));
         let attempt = Attempt {
             number: run.attempts,
             decision: run.decision("r", run.attempts),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Days;
 
-use crate::api::{EnvironmentKey, EnvironmentRef, Freeze, Moment, Phase, RunState, TargetPlace, Time, Window};
+use crate::api::{EnvironmentKey, EnvironmentRef, FrozenTime, Moment, Phase, RunState, TargetPlace, Time, Window};
 
 use super::target::StampKind;
 
@@ -64,7 +64,7 @@ pub struct Sent {
     /// Until when it might have been sent.
     pub send_by: Time,
     /// Zone, windows and freezes of the schedule, of the phase and of the Environment.
-    pub calendars: Vec<(String, Vec<Window>, Vec<Freeze>)>,
+    pub calendars: Vec<(String, Vec<Window>, Vec<FrozenTime>)>,
 }
 
 /// A raise that was sent, with what stood before it and beside it then.
@@ -369,7 +369,7 @@ fn inside(Sent { place, calendars, .. }: &Sent, at: Time) -> Result<(), Violatio
     Ok(())
 }
 
-fn freezes_at(freeze: &Freeze, at: Time, local: &chrono::DateTime<chrono_tz::Tz>) -> bool {
+fn freezes_at(freeze: &FrozenTime, at: Time, local: &chrono::DateTime<chrono_tz::Tz>) -> bool {
     let (date, day) = (local.format("%Y-%m-%d").to_string(), local.format("%m-%d").to_string());
     if let Some(yearly) = freeze.yearly {
         let (from, to) = (yearly.from.to_string(), yearly.to.to_string());

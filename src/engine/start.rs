@@ -65,6 +65,9 @@ pub(super) fn timing(view: &View, state: &State, run: &Run, now: Time) -> Timing
         Ok(calendar) => calendar,
         Err(why) => return Timing { wait: Some(why.clone()), ..Timing::default() },
     };
+    let own = begun(state, phase);
+    let frozen = view.plan.as_ref().ok().filter(|_| !own).and_then(|plan| calendar.and(Ok(&plan.starts)).ok());
+    let calendar = frozen.as_ref().unwrap_or(calendar);
     let mut timing = Timing { next: calendar.edge(now, now + AHEAD), ..Timing::default() };
     if let Some((why, opens)) = calendar.closed(now) {
         timing.wait = Some(why);
@@ -73,7 +76,7 @@ pub(super) fn timing(view: &View, state: &State, run: &Run, now: Time) -> Timing
     let Ok(plan) = &view.plan else { return timing };
     match begins(plan, &Latest::of(plan, state), phase) {
         // A Retry is a person's word that it may begin now; so it is where the phase was begun before it was given a date.
-        _ if run.spec.opened_by.is_some() || begun(state, phase) => {}
+        _ if run.spec.opened_by.is_some() || own => {}
         Begins::Anytime => {}
         Begins::Unknown(why) => timing.wait = Some(format!("phase {} {why}", phase.name)),
         Begins::At(start) if now < start => {
@@ -93,11 +96,14 @@ fn begun(state: &State, phase: &PhasePlan) -> bool {
 }
 
 /// The first moment from now on, and before the limit, at which a run must not be raised any more.
-pub(super) fn closes(view: &View, run: &Run, now: Time, limit: Time) -> Option<Time> {
+pub(super) fn closes(view: &View, state: &State, run: &Run, now: Time, limit: Time) -> Option<Time> {
     if let Some(until) = view.overridden_wait(run, OverriddenWait::Calendar).filter(|until| now < *until) {
         return Some(until).filter(|until| *until < limit);
     }
-    view.step_of(run)?.1.calendar.as_ref().ok()?.closes(now, limit)
+    let (phase, step) = view.step_of(run)?;
+    let starts =
+        view.plan.as_ref().ok().filter(|_| !begun(state, phase)).and_then(|plan| plan.starts.closes(now, limit));
+    step.calendar.as_ref().ok()?.closes(now, limit).into_iter().chain(starts).min()
 }
 
 /// What becomes of a start that was missed.

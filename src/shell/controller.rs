@@ -26,7 +26,7 @@ use super::store::{ORDERS, RUNS};
 use super::versions::Versions;
 use super::world::{Caches, Guarded, World, groups_of_run};
 use super::{clock, http};
-use crate::api::{Environment, Intervention, MigrationRun, MigrationSchedule, RunState};
+use crate::api::{Environment, Freeze, Intervention, MigrationRun, MigrationSchedule, RunState};
 
 /// How many calls are in flight at once to the API server; as many again that take flags down. Nothing that watches
 /// counts.
@@ -66,10 +66,11 @@ pub async fn run(config: Config, options: Options, stop: CancellationToken) -> R
     let (leadership, standing) = stands(caller(&config)?, election, &versions, &drained);
     let (schedules, writer) = reflector::store();
     let (environments, environments_writer) = reflector::store();
+    let (freezes, freezes_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
     let runs = Grouped::new(groups_of_run);
     let orders = Grouped::new(|o: &Guarded<Intervention>| o.namespace().into_iter().collect());
-    let caches = Caches { schedules, environments, runs, orders, namespaces };
+    let caches = Caches { schedules, environments, runs, orders, freezes, namespaces };
     let world = Arc::new(World::new(calling, retreating, caches, leadership, versions));
     let (queue, waiting) = Queue::new();
     let metrics = {
@@ -81,7 +82,7 @@ pub async fn run(config: Config, options: Options, stop: CancellationToken) -> R
     };
     let server = tokio::spawn(http::serve(listener, metrics, Arc::clone(&world.filled), stop.clone()));
     let followed = Followed { watching, scope, resync, world: Arc::clone(&world), queue: Arc::new(queue) };
-    let watches = followed.start((writer, environments_writer, namespaces_writer));
+    let watches = followed.start((writer, environments_writer, freezes_writer, namespaces_writer));
     let requests = futures::stream::unfold(waiting, |mut waiting| async {
         waiting.recv().await.map(|schedule| (Ok::<_, std::convert::Infallible>(schedule), waiting))
     });
@@ -189,7 +190,8 @@ fn count(world: &World) {
     let broken = orders.iter().filter(|o| o.0.is_err()).count()
         + runs.iter().filter(|r| r.0.is_err()).count()
         + world.caches.schedules.state().iter().filter(|s| s.0.is_err()).count()
-        + world.caches.environments.state().iter().filter(|e| e.0.is_err()).count();
+        + world.caches.environments.state().iter().filter(|e| e.0.is_err()).count()
+        + world.caches.freezes.state().iter().filter(|f| f.0.is_err()).count();
     let states =
         runs.iter().filter_map(|r| r.0.as_ref().ok()).map(|r| r.status.as_ref().map_or(RunState::Pending, |s| s.state));
     world.telemetry.stored(states, broken);
@@ -225,8 +227,9 @@ async fn installed(client: &Client, scope: Option<&str>) -> Result<(), String> {
         listed(Api::<Guarded<Environment>>::all(client.clone())),
         listed(scoped::<Guarded<MigrationRun>>(client, scope)),
         listed(scoped::<Guarded<Intervention>>(client, scope)),
+        listed(Api::<Guarded<Freeze>>::all(client.clone())),
     );
-    for result in [found.0, found.1, found.2, found.3] {
+    for result in [found.0, found.1, found.2, found.3, found.4] {
         match result {
             Ok(()) => {}
             Err(error) if error.code() == Some(404) => {
@@ -266,6 +269,7 @@ struct Followed {
 type Writers = (
     reflector::store::Writer<Guarded<MigrationSchedule>>,
     reflector::store::Writer<Guarded<Environment>>,
+    reflector::store::Writer<Guarded<Freeze>>,
     reflector::store::Writer<PartialObjectMeta<Namespace>>,
 );
 
@@ -273,7 +277,7 @@ impl Followed {
     /// Fills the caches in the background, until what this gives is dropped.
     fn start(self, writers: Writers) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        let (mut schedules, mut environments, mut namespaces) = writers;
+        let (mut schedules, mut environments, mut freezes, mut namespaces) = writers;
         let (own, client) = (self.scope.as_deref(), &self.watching);
         let pull = |world: &Arc<World>| (Arc::clone(world), Arc::clone(&self.queue));
         let (listed, versions) = (Listed::default(), &self.world.versions);
@@ -292,6 +296,11 @@ impl Followed {
         tasks.spawn(follow(Api::<Guarded<Environment>>::all(client.clone()), resync(), move |event| {
             environments.apply_watcher_event(&event);
             touch(&world, &queue, event, Trigger::Environment);
+        }));
+        let (world, queue) = pull(&self.world);
+        tasks.spawn(follow(Api::<Guarded<Freeze>>::all(client.clone()), resync(), move |event| {
+            freezes.apply_watcher_event(&event);
+            touch(&world, &queue, event, Trigger::Freeze);
         }));
         let (world, queue) = pull(&self.world);
         tasks.spawn(follow(scoped::<Guarded<MigrationRun>>(client, own), resync(), move |event| {

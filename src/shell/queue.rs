@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::store::SCHEDULE_LABEL;
 use super::view::schedules_of;
 use super::world::{Guarded, World, of_schedule};
-use crate::api::{Environment, Intervention, MigrationRun, MigrationSchedule, RunState};
+use crate::api::{Environment, Freeze, Intervention, MigrationRun, MigrationSchedule, RunState};
 
 /// A schedule by namespace and name.
 pub type Scheduled = ObjectRef<Guarded<MigrationSchedule>>;
@@ -21,6 +21,8 @@ pub enum Trigger {
     Schedule(Guarded<MigrationSchedule>),
     /// One of its Environments.
     Environment(Guarded<Environment>),
+    /// A Freeze, which may concern all.
+    Freeze(Guarded<Freeze>),
     /// One of its runs.
     Run(Guarded<MigrationRun>),
     /// An order to it.
@@ -95,6 +97,10 @@ impl Trigger {
         match self {
             Self::Schedule(schedule) => vec![ObjectRef::from_obj(schedule)],
             Self::Environment(environment) => schedules_of(world, environment),
+            Self::Freeze(_) => {
+                let all = world.caches.schedules.state();
+                all.iter().map(|s| ObjectRef::from_obj(s.as_ref())).collect()
+            }
             Self::Run(run) => match &run.0 {
                 Ok(run) => named(run.namespace(), Some(run.spec.schedule.name.clone())),
                 Err(_) => labelled(world, run),
@@ -110,6 +116,7 @@ impl Trigger {
         match self {
             Self::Schedule(schedule) => broken("MigrationSchedule", schedule),
             Self::Environment(environment) => broken("Environment", environment),
+            Self::Freeze(freeze) => broken("Freeze", freeze),
             Self::Run(run) => broken("MigrationRun", run),
             Self::Order(order) => broken("Intervention", order),
         }

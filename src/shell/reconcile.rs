@@ -9,7 +9,7 @@ use super::error::{Class, Error, RETREAT_CALL};
 use super::observe::observe;
 use super::store::Fence;
 use super::targets::Targets;
-use super::view::{Sight, Subject, flags, neighbours, open_orders, view};
+use super::view::{Fresh, Sight, Subject, flags, neighbours, open_orders, view};
 use super::world::{Guarded, World, of_schedule};
 use super::{clock, events};
 use crate::api::{EnvironmentKey, MigrationSchedule, Time};
@@ -42,7 +42,7 @@ pub async fn reconcile(world: &World, object: Arc<Guarded<MigrationSchedule>>) -
     // Thousands may begin at once, and what each of them is told takes room: most need nothing but their turn.
     let slot = if runs.is_empty() { Some(world.lanes.act(&namespace).await) } else { None };
     let orders = world.caches.orders.of(&namespace);
-    let (mut told, state) = view(world, &subject, &runs, &orders, None);
+    let (mut told, state) = view(world, &subject, &runs, &orders, Fresh::default());
     if idle(&told, &state) {
         return Ok(Wake::At(rest(world, &told, &state, object).await?));
     }
@@ -172,7 +172,9 @@ async fn decide_afresh(world: &World, object: &Guarded<MigrationSchedule>, decid
         Some(key) => Some((world.store.environment(&key).await?, key)),
         None => None,
     };
-    let (mut told, state) = view(world, &subject, &runs, &orders, owned.as_ref().map(|(e, key)| (key, e.as_ref())));
+    let freezes = if owned.is_some() { Some(world.store.freezes().await?) } else { None };
+    let environment = owned.as_ref().map(|(e, key)| (key, e.as_ref()));
+    let (mut told, state) = view(world, &subject, &runs, &orders, Fresh { environment, freezes: freezes.as_deref() });
     told.neighbours = neighbours(world, &told, &state, &fresh, Sight::Fresh).await;
     if owned.is_some() && looked.elapsed() > OLD {
         seen = look(world, &fresh, &told, &state).await;

@@ -13,7 +13,7 @@ use super::joint::{Joint, Joints};
 use super::versions::Versions;
 use super::world::Guarded;
 use crate::api::{
-    Environment, EnvironmentKey, FINALIZER, Intervention, InterventionStatus, MigrationRun, MigrationSchedule,
+    Environment, EnvironmentKey, FINALIZER, Freeze, Intervention, InterventionStatus, MigrationRun, MigrationSchedule,
     MigrationScheduleStatus,
 };
 use crate::engine::{OrderAnswer, Run};
@@ -36,6 +36,8 @@ const UNVERIFIED: &str = "identity not verified";
 pub const RUNS: &str = "migrationruns";
 /// See [`RUNS`].
 pub const ORDERS: &str = "interventions";
+/// See [`RUNS`].
+pub const FREEZES: &str = "freezes";
 
 /// Proof that the state which a raise needs is stored. Only [`Store::persist`] makes one, so that no raise can be sent
 /// without it (law 2).
@@ -50,6 +52,7 @@ pub struct Store {
     runs_of: Arc<Joints<Vec<Arc<Guarded<MigrationRun>>>>>,
     runs_in: Arc<Joint<Vec<Arc<Guarded<MigrationRun>>>>>,
     orders_in: Arc<Joints<Vec<Arc<Guarded<Intervention>>>>>,
+    freezes: Arc<Joint<Vec<Arc<Guarded<Freeze>>>>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -61,7 +64,14 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Objects behind this client, which must not retry by itself.
     pub fn new(client: Client, versions: Arc<Versions>) -> Self {
-        Self { client, versions, runs_of: Arc::default(), runs_in: Arc::default(), orders_in: Arc::default() }
+        Self {
+            client,
+            versions,
+            runs_of: Arc::default(),
+            runs_in: Arc::default(),
+            orders_in: Arc::default(),
+            freezes: Arc::default(),
+        }
     }
 
     /// Lists what is there now, and notices where that is older than what was there before.
@@ -238,6 +248,19 @@ impl Store {
     pub async fn environment(&self, key: &EnvironmentKey) -> Result<Option<Guarded<Environment>>, Error> {
         let api: Api<Guarded<Environment>> = Api::namespaced(self.client.clone(), &key.namespace);
         super::error::found(within("read an Environment", CALL, api.get(&key.name)).await)
+    }
+
+    /// The Freezes, fresh: one list for all who ask at the same time.
+    ///
+    /// # Errors
+    /// No answer from the API server.
+    pub async fn freezes(&self) -> Result<Vec<Arc<Guarded<Freeze>>>, Error> {
+        let api = Api::all(self.client.clone());
+        let ask = async |all: &BTreeSet<String>| {
+            let freezes = self.list("list Freezes", FREEZES, api, ListParams::default()).await?;
+            Ok(all.iter().map(|key| (key.clone(), freezes.clone())).collect())
+        };
+        self.freezes.part("", ask).await
     }
 
     /// The orders of a namespace, fresh: one list for all who ask at the same time.

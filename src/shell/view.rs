@@ -9,8 +9,8 @@ use kube::{Resource, ResourceExt};
 use super::store::{ENVIRONMENT_LABEL, SCHEDULE_LABEL};
 use super::world::{Guarded, World, of_environments};
 use crate::api::{
-    Environment, EnvironmentKey, FINALIZER, Intervention, MigrationRun, MigrationSchedule, MigrationScheduleSpec,
-    MigrationScheduleStatus, RunState, TargetPlace, Time,
+    Environment, EnvironmentKey, FINALIZER, Freeze, Intervention, MigrationRun, MigrationSchedule,
+    MigrationScheduleSpec, MigrationScheduleStatus, RunState, TargetPlace, Time,
 };
 use crate::engine::{Neighbours, Order, Places, Plan, Policy, Problem, Run, State, TargetPlan, View};
 
@@ -30,17 +30,29 @@ impl Subject<'_> {
     }
 }
 
-/// An Environment that was read afresh, or is not there: it counts instead of the cache's.
-pub type Fresh<'a> = Option<(&'a EnvironmentKey, Option<&'a Guarded<Environment>>)>;
+/// What was read afresh: it counts instead of the caches'.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fresh<'a> {
+    /// An Environment, or that it is not there.
+    pub environment: Option<(&'a EnvironmentKey, Option<&'a Guarded<Environment>>)>,
+    /// All Freezes.
+    pub freezes: Option<&'a [Arc<Guarded<Freeze>>]>,
+}
 
 /// The Environments that a schedule names, from the cache, and its namespace's labels.
-fn places(world: &World, namespace: &str, spec: &MigrationScheduleSpec, fresh: Fresh<'_>) -> Places {
+fn places(
+    world: &World,
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+    spec: &MigrationScheduleSpec,
+    fresh: Fresh<'_>,
+) -> Places {
     let mut places = Places::default();
     for phase in &spec.phases {
         for e in &phase.environments {
             let own = if e.namespace.is_empty() { namespace } else { &e.namespace };
             let key = EnvironmentKey { namespace: own.to_owned(), name: e.name.clone() };
-            let found = match fresh.filter(|(k, _)| **k == key) {
+            let found = match fresh.environment.filter(|(k, _)| **k == key) {
                 Some((_, environment)) => environment.cloned().map(Arc::new),
                 None => world.caches.environments.get(&ObjectRef::new(&key.name).within(&key.namespace)),
             };
@@ -52,6 +64,13 @@ fn places(world: &World, namespace: &str, spec: &MigrationScheduleSpec, fresh: F
     }
     let own = world.caches.namespaces.get(&ObjectRef::new(namespace));
     places.namespace_labels = own.map(|n| n.labels().clone()).unwrap_or_default();
+    let cached = world.caches.freezes.state();
+    for freeze in fresh.freezes.unwrap_or(&cached) {
+        let spec = freeze.0.as_ref().map(|f| f.spec.clone()).map_err(|e| e.error.clone());
+        if spec.as_ref().map_or(true, |spec| spec.concerns(labels, &places.namespace_labels)) {
+            places.freezes.insert(freeze.name_any(), spec);
+        }
+    }
     places
 }
 
@@ -67,7 +86,7 @@ pub fn view(
     let namespace = object.namespace().unwrap_or_default();
     let uid = object.uid().unwrap_or_default();
     let plan = match subject.spec() {
-        Ok(spec) => Plan::parse(&namespace, spec, &places(world, &namespace, spec, fresh)),
+        Ok(spec) => Plan::parse(&namespace, spec, &places(world, &namespace, object.labels(), spec, fresh)),
         Err(error) => Err(vec![Problem {
             path: "spec".to_owned(),
             message: format!("the stored object cannot be read: {error}"),
@@ -234,7 +253,7 @@ fn near(schedule: &MigrationSchedule, place: &TargetPlace) -> bool {
 /// Whether a schedule's plan writes a place, through whichever Environment.
 fn wants(world: &World, schedule: &MigrationSchedule, place: &TargetPlace) -> bool {
     let namespace = schedule.namespace().unwrap_or_default();
-    let places = places(world, &namespace, &schedule.spec, None);
+    let places = places(world, &namespace, schedule.labels(), &schedule.spec, Fresh::default());
     if !Plan::may_write(&namespace, &schedule.spec, &places, place) {
         return false;
     }

@@ -19,7 +19,7 @@ use super::targets::Targets;
 use super::telemetry::Telemetry;
 use super::versions::Versions;
 use super::written::Written;
-use crate::api::{Environment, EnvironmentKey, Intervention, MigrationRun, MigrationSchedule};
+use crate::api::{Environment, EnvironmentKey, Freeze, Intervention, MigrationRun, MigrationSchedule};
 use crate::engine::RunLedger;
 
 /// The caches that watches fill.
@@ -32,6 +32,8 @@ pub struct Caches {
     pub runs: Grouped<Guarded<MigrationRun>>,
     /// The orders, by namespace.
     pub orders: Grouped<Guarded<Intervention>>,
+    /// The Freezes.
+    pub freezes: Cache<Guarded<Freeze>>,
     /// The namespaces, labels only.
     pub namespaces: Cache<PartialObjectMeta<Namespace>>,
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::TimeDelta;
 
-use crate::api::{MigrationRun, OverriddenWait, RunState, Time};
+use crate::api::{FreezeSpec, FrozenTime, MigrationRun, OverriddenWait, RunState, Strength, Time};
 use crate::engine::laws::{self, Sent, Turn, Violation};
 use crate::engine::{Decision, Finalizer, Motion, Observations, Probe, Raise, Stage, pause_of, probes, step};
 
@@ -50,6 +50,16 @@ impl World {
         calendars.extend(own.map(|c| (zone.clone(), c.windows.clone(), c.freezes.clone())));
         calendars.extend(phase.map(|c| (zone, c.windows.clone(), c.freezes.clone())));
         calendars.extend(place.map(|c| (c.time_zone.clone(), c.windows.clone(), c.freezes.clone())));
+        let of_phase = |r: &MigrationRun| r.spec.phase == run.spec.phase && r.metadata.name != run.metadata.name;
+        let begun =
+            self.store.now.runs.values().any(|r| of_phase(r) && r.status.as_ref().is_some_and(|s| s.armed.is_some()));
+        let retried = run.status.as_ref().is_some_and(|s| s.attempts > 1);
+        let holds = |f: &&FreezeSpec| f.strength == Strength::Advance || !(begun || retried);
+        calendars.extend(self.store.now.freezes.iter().filter(|(_, f)| holds(f)).map(|(name, f)| {
+            let FreezeSpec { from, to, yearly, .. } = *f;
+            let time = FrozenTime { name: name.clone(), from, to, yearly, reason: f.reason.clone() };
+            (f.time_zone.clone(), Vec::new(), vec![time])
+        }));
         let status = schedule.status.as_ref();
         let let_pass = status.into_iter().flat_map(|s| &s.overrides).any(|o| {
             let of_run = o.phase.as_ref().is_none_or(|p| *p == run.spec.phase)

@@ -262,7 +262,12 @@ impl World {
             Some(schedule) if !seen.unreadable => {
                 let spec = &schedule.spec;
                 let environments = seen.environments.iter().map(|(k, e)| (k.clone(), Ok((**e).clone())));
-                let places = Places { environments: environments.collect(), namespace_labels: BTreeMap::new() };
+                let freezes = seen.freezes.iter().map(|(name, freeze)| (name.clone(), Ok(freeze.clone())));
+                let places = Places {
+                    environments: environments.collect(),
+                    namespace_labels: BTreeMap::new(),
+                    freezes: freezes.collect(),
+                };
                 let policy = Policy { mode: spec.mode, suspend: spec.suspend, on_delete: spec.on_delete };
                 (Plan::parse(&self.original.namespace, spec, &places), Some(policy))
             }

@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 
 use crate::api::{
-    Action, Duration, EnvironmentCalendar, EnvironmentKey, FlagValue, HeldReason, InterventionSpec, Mode, OnDelete,
-    OverriddenWait, Override, RunState, ScheduleCalendar, ScheduleRef,
+    Action, Duration, EnvironmentCalendar, EnvironmentKey, FlagValue, FreezeSpec, HeldReason, InterventionSpec, Mode,
+    OnDelete, OverriddenWait, Override, RunState, ScheduleCalendar, ScheduleRef,
 };
 
 use crate::engine::laws::Trace;
@@ -56,6 +56,8 @@ pub enum Act {
     Calendar(Option<ScheduleCalendar>),
     /// The owner gives an Environment another calendar, or none.
     Hours(&'static str, Option<EnvironmentCalendar>),
+    /// Writes a Freeze, or takes it away.
+    Freeze(&'static str, Option<FreezeSpec>),
     /// Changes the mode.
     Mode(Mode),
     /// Takes an environment out of the plan.
@@ -122,6 +124,7 @@ impl World {
                 e.spec.calendar.clone_from(calendar);
                 true
             }),
+            Act::Freeze(name, freeze) => self.store.freeze(name, freeze.clone(), now),
             Act::Mode(mode) => self.store.edit(now, |spec| spec.mode = *mode),
             Act::Strike(environment) => self.store.edit(now, |spec| {
                 let before = spec.phases.clone();

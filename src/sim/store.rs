@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time as MetaTime;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{
-    Environment, EnvironmentKey, FINALIZER, Intervention, InterventionSpec, InterventionStatus, MigrationRun,
-    MigrationRunStatus, MigrationSchedule, MigrationScheduleSpec, MigrationScheduleStatus, Time,
+    Environment, EnvironmentKey, FINALIZER, FreezeSpec, Intervention, InterventionSpec, InterventionStatus,
+    MigrationRun, MigrationRunStatus, MigrationSchedule, MigrationScheduleSpec, MigrationScheduleStatus, Time,
 };
 use crate::engine::Run;
 
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub orders: BTreeMap<String, Arc<Intervention>>,
     /// The Environments.
     pub environments: BTreeMap<EnvironmentKey, Arc<Environment>>,
+    /// The Freezes, by name.
+    pub freezes: BTreeMap<String, FreezeSpec>,
     /// Grows with each change of the spec or of an Environment.
     pub edits: u64,
 }
@@ -120,6 +122,16 @@ impl Store {
         match environment {
             Some(environment) => self.now.environments.insert(key.clone(), Arc::new(environment)),
             None => self.now.environments.remove(key),
+        };
+        self.now.edits += 1;
+        self.keep(at);
+    }
+
+    /// Puts a Freeze there, or takes it away.
+    pub fn freeze(&mut self, name: &str, freeze: Option<FreezeSpec>, at: Time) {
+        match freeze {
+            Some(freeze) => self.now.freezes.insert(name.to_owned(), freeze),
+            None => self.now.freezes.remove(name),
         };
         self.now.edits += 1;
         self.keep(at);

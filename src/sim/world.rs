@@ -123,7 +123,7 @@ impl World {
         self.store.apply(&o.name, &o.namespace, "schedule-1", o.spec.clone(), self.now);
         let places = Places {
             environments: self.environments.iter().map(|(k, e)| (k.clone(), Ok(e.clone()))).collect(),
-            namespace_labels: BTreeMap::new(),
+            ..Places::default()
         };
         let Ok(plan) = Plan::parse(&o.namespace, &o.spec, &places) else { return };
         for (_, step) in plan.steps() {

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use hoist::api::{MigrationRun, RunState};
 use serde_json::{Value, json};
 
-use crate::fixture::eventually_within;
+use crate::fixture::{Cluster, eventually_within};
 use crate::stage::{Plan, Stage};
 
 /// The beginning of the first minute that is at least so many seconds away.
@@ -92,4 +92,37 @@ async fn a_freeze_of_the_environment_holds_until_it_is_edited() {
     let flipped = turned(&run, RunState::Flipping);
     assert!(flipped - edited < TimeDelta::seconds(20), "{edited}: {flipped}");
     stage.reaches("eu", RunState::Finished).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_for_many_holds_those_that_it_selects_until_it_is_deleted() {
+    let mut stage = Stage::with_config_maps(&["eu"]).await;
+    let day = |days| (Utc::now() + TimeDelta::days(days)).format("%Y-%m-%d").to_string();
+    let name = format!("launch-{}", stage.home.name());
+    let own = json!({ "matchLabels": { "kubernetes.io/metadata.name": stage.home.name() } });
+    let frozen = |more: Value| {
+        let mut spec = json!({ "from": day(-1), "to": day(1), "reason": "a launch", "namespaceSelector": own });
+        spec.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+        json!({ "apiVersion": "hoist.dev/v1alpha1", "kind": "Freeze", "metadata": { "name": name }, "spec": spec })
+            .to_string()
+    };
+    let cluster = Cluster::shared();
+    let apply = ["apply", "-f", "-"];
+    let refused = cluster.kubectl_with_input(&apply, &frozen(json!({ "strength": "Never" }))).await.stderr;
+    assert!(refused.contains("spec.strength") && refused.contains("\"Start\", \"Advance\""), "{refused}");
+    cluster.kubectl_with_input(&apply, &frozen(json!({}))).await.expect("frozen");
+    stage.start_controller();
+    stage.apply(&Plan::quick("5s")).await.expect("applied");
+    let said = stage.waits("eu", "Calendar").await;
+    assert!(
+        said.starts_with(&format!("frozen by {name} (a Freeze) until ")) && said.contains(": a launch; "),
+        "{said}"
+    );
+    // Other schedules are meant from now on.
+    let others = json!({ "scheduleSelector": { "matchLabels": { "team": "another" } } });
+    cluster.kubectl_with_input(&apply, &frozen(others)).await.expect("edited");
+    stage.reaches("eu", RunState::Finished).await;
+    let table = cluster.kubectl(&["get", "freezes", &name]).await.expect("kubectl get freezes");
+    assert!(table.contains("a launch") && table.contains("Advance"), "{table}");
+    cluster.kubectl(&["delete", "freeze", &name]).await.expect("deleted");
 }

@@ -24,7 +24,7 @@ fn the_crds_folder_is_what_hoist_crd_prints() {
         expect_file![crds_folder().join(&file)].assert_eq(document);
         expected.insert(file);
     }
-    assert_eq!(expected.len(), 4);
+    assert_eq!(expected.len(), 5);
     let there = std::fs::read_dir(crds_folder())
         .expect("crds/")
         .map(|entry| entry.expect("an entry of crds/").file_name().into_string().expect("a file name"));
@@ -36,7 +36,7 @@ fn json_output_is_one_list() {
     let printed = Command::new(env!("CARGO_BIN_EXE_hoist")).args(["crd", "-o", "json"]).output().expect("hoist crd");
     let list: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
     assert_eq!(list["kind"], "List");
-    assert_eq!(list["items"].as_array().map(Vec::len), Some(4));
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(5));
 }
 
 /// Calls `visit` with the path and every schema below `spec` and `status` of every kind.

@@ -37,12 +37,31 @@ pub(super) fn findings(objects: &[Object], now: Time) -> Vec<Finding> {
         }
         environments.entry(key).or_insert(parsed);
     }
+    let mut freezes = Vec::new();
+    for object in objects.iter().filter(|object| object.kind == "Freeze") {
+        match object.parse::<crate::api::Freeze>() {
+            Err(finding) => findings.push(finding),
+            Ok(freeze) => {
+                let problems = calendar::freeze_problems(&object.name, &freeze.spec);
+                if problems.is_empty() {
+                    freezes.push((object.name.clone(), freeze.spec));
+                }
+                object.all(Severity::Error, problems, &mut findings);
+            }
+        }
+    }
     for object in objects.iter().filter(|object| object.kind == "MigrationSchedule") {
         match object.parse::<MigrationSchedule>() {
             Err(finding) => findings.push(finding),
             Ok(schedule) => {
                 let labels = namespace_labels(&object.namespace, objects, environments.values().flatten());
-                let places = Places { environments: environments.clone(), namespace_labels: labels };
+                let own = schedule.metadata.labels.clone().unwrap_or_default();
+                let concerning = freezes.iter().filter(|(_, freeze)| freeze.concerns(&own, &labels)).cloned();
+                let places = Places {
+                    freezes: concerning.map(|(name, freeze)| (name, Ok(freeze))).collect(),
+                    environments: environments.clone(),
+                    namespace_labels: labels,
+                };
                 object.plan(&schedule.spec, &places, now, &mut findings);
             }
         }

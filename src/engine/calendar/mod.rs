@@ -22,7 +22,7 @@ use crate::api::{Moment, Time};
 pub use cover::covered_at;
 pub use foresee::{environment_warnings, never_open, warnings};
 pub use hours::Hours;
-pub use read::{Reading, environment_problems};
+pub use read::{Reading, environment_problems, freeze_problems, freezes};
 pub use words::distance;
 pub use zone::Zone;
 
@@ -39,6 +39,15 @@ impl Calendar {
     /// The intersection of these hours.
     pub fn new(parts: impl IntoIterator<Item = Arc<Hours>>) -> Self {
         Self { parts: parts.into_iter().collect() }
+    }
+
+    /// This and another together.
+    ///
+    /// # Errors
+    /// What is wrong with the other.
+    pub fn and(&self, other: Result<&Self, &String>) -> Result<Self, String> {
+        let other = other.map_err(Clone::clone)?;
+        Ok(Self { parts: self.parts.iter().chain(&other.parts).cloned().collect() })
     }
 
     /// Whether any window is declared.

@@ -1,5 +1,6 @@
 //! Reading calendars: what is right becomes hours, what is wrong is said with its place.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -8,8 +9,8 @@ use super::Calendar;
 use super::hours::{DAY, Edge, FrozenHours, Hours, Span};
 use super::zone::Zone;
 use crate::api::{
-    Environment, EnvironmentCalendar, EnvironmentKey, Freeze, Late, MigrationScheduleSpec, Moment, Phase,
-    ScheduleCalendar, Time, Window,
+    Environment, EnvironmentCalendar, EnvironmentKey, FreezeSpec, FrozenTime, Late, MigrationScheduleSpec, Moment,
+    Phase, ScheduleCalendar, Strength, Time, Window,
 };
 use crate::engine::plan::{Problem, Problems};
 
@@ -138,7 +139,7 @@ fn hours(
     owner: String,
     zone: Zone,
     windows: &[Window],
-    freezes: &[Freeze],
+    freezes: &[FrozenTime],
     problems: &mut Problems,
 ) -> Option<Arc<Hours>> {
     problems.unique(&format!("{path}.windows"), windows.iter().map(|w| w.name.as_str()));
@@ -163,7 +164,7 @@ fn hours(
     some.then(|| Arc::new(Hours::new(owner, zone, windows, frozen)))
 }
 
-fn span(freeze: &Freeze, zone: Zone) -> Result<Span, (String, &'static str)> {
+fn span(freeze: &FrozenTime, zone: Zone) -> Result<Span, (String, &'static str)> {
     let (from, to) = match (freeze.from, freeze.to, freeze.yearly) {
         (None, None, Some(yearly)) => return Ok(Span::Yearly(yearly.from, yearly.to)),
         (Some(from), Some(to), None) => (from, to),
@@ -180,4 +181,43 @@ fn span(freeze: &Freeze, zone: Zone) -> Result<Span, (String, &'static str)> {
         Moment::Day(day) => Edge::Local(midnight(day) + if after { DAY } else { 0 }),
     };
     Ok(Span::Once(edge(from, false), edge(to, true)))
+}
+
+/// The Freezes of both strengths: those that let no phase begin, and those that let nothing be raised.
+///
+/// # Errors
+/// The first that cannot be read: nobody knows what it would stop.
+pub fn freezes(all: &BTreeMap<String, Result<FreezeSpec, String>>) -> Result<(Calendar, Calendar), String> {
+    let (mut starts, mut advance) = (Vec::new(), Vec::new());
+    for (name, freeze) in all {
+        let freeze = freeze.as_ref().map_err(|why| format!("Freeze {name} cannot be read: {why}"))?;
+        let mut problems = Problems::default();
+        let hours = freeze_hours(name, freeze, &mut problems);
+        if let Some(first) = problems.0.first() {
+            return Err(format!("Freeze {name} is invalid: {first}"));
+        }
+        let strength = if freeze.strength == Strength::Start { &mut starts } else { &mut advance };
+        strength.extend(hours);
+    }
+    Ok((Calendar::new(starts), Calendar::new(advance)))
+}
+
+/// What is wrong in a Freeze.
+pub fn freeze_problems(name: &str, freeze: &FreezeSpec) -> Vec<Problem> {
+    let mut problems = Problems::default();
+    freeze_hours(name, freeze, &mut problems);
+    problems.0
+}
+
+fn freeze_hours(name: &str, freeze: &FreezeSpec, problems: &mut Problems) -> Option<Arc<Hours>> {
+    let zone = zone("spec.timeZone", &freeze.time_zone, problems);
+    let FreezeSpec { from, to, yearly, .. } = *freeze;
+    let time = FrozenTime { name: name.to_owned(), from, to, yearly, reason: freeze.reason.clone() };
+    let span = span(&time, zone).map_err(|(message, hint)| problems.add("spec".to_owned(), message, hint)).ok()?;
+    let owner = match freeze.strength {
+        Strength::Start => "(a Freeze of starts)",
+        Strength::Advance => "(a Freeze)",
+    };
+    let frozen = FrozenHours { name: time.name, reason: time.reason, span };
+    Some(Arc::new(Hours::new(owner.to_owned(), zone, &[], vec![frozen])))
 }

@@ -7,11 +7,11 @@ mod sequence;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
-    Check, Cover, Duration, Environment, EnvironmentKey, Flag, Late, MigrationScheduleSpec, PhaseKind, PhaseMark,
-    PointOfNoReturn, PrometheusSource, RollbackScope, TargetPlace,
+    Check, Cover, Duration, Environment, EnvironmentKey, Flag, FreezeSpec, Late, MigrationScheduleSpec, PhaseKind,
+    PhaseMark, PointOfNoReturn, PrometheusSource, RollbackScope, TargetPlace,
 };
 
-use super::calendar::{Calendar, Dated, Reading, Zone};
+use super::calendar::{Calendar, Dated, Reading, Zone, freezes};
 use super::target::TargetPlan;
 use place::target_plan;
 pub(super) use problems::Problems;
@@ -46,6 +46,8 @@ pub struct Plan {
     pub watch: Duration,
     /// Where dates are read.
     pub zone: Zone,
+    /// The Freezes that let no phase begin.
+    pub starts: Calendar,
     /// What becomes of a start that was missed.
     pub late: Late,
     /// The phases, in order.
@@ -118,6 +120,8 @@ pub struct Places {
     pub environments: BTreeMap<EnvironmentKey, Result<Environment, String>>,
     /// The labels of the schedule's own namespace.
     pub namespace_labels: BTreeMap<String, String>,
+    /// The Freezes that concern the schedule, by name; an error where one is there but cannot be read.
+    pub freezes: BTreeMap<String, Result<FreezeSpec, String>>,
 }
 
 impl Plan {
@@ -161,6 +165,7 @@ impl Plan {
             scope: spec.rollback.scope,
             watch: spec.watch.unwrap_or_default(),
             zone: calendars.zone,
+            starts: freezes(&places.freezes).map(|(starts, _)| starts).unwrap_or_default(),
             late: calendars.late,
             phases: phases.collect(),
         })

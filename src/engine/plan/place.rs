@@ -9,7 +9,7 @@ use crate::api::{
 };
 
 use super::{EnvironmentPlan, FlipPlan, Places, only_flag, resolve};
-use crate::engine::calendar::{Reading, Zone};
+use crate::engine::calendar::{Reading, Zone, freezes};
 use crate::engine::target::TargetPlan;
 
 impl EnvironmentPlan {
@@ -22,16 +22,18 @@ impl EnvironmentPlan {
         calendars: &Reading,
     ) -> Vec<Self> {
         let Some(phase) = spec.phases.get(index) else { return Vec::new() };
+        let frozen = freezes(&places.freezes).map(|(_, advance)| advance);
+        let calendar = |key: &EnvironmentKey, found| calendars.calendar(index, key, found)?.and(frozen.as_ref());
         if phase.environments.is_empty() {
             let key = EnvironmentKey { namespace: namespace.to_owned(), name: String::new() };
-            let calendar = calendars.calendar(index, &key, None);
+            let calendar = calendar(&key, None);
             let flip = Ok(FlipPlan::default());
             return vec![Self { key, flip, suspended: false, calendar, zone: calendars.zone }];
         }
         let keys = phase.environments.iter().map(|e| resolve(namespace, &e.namespace, &e.name));
         keys.map(|key| {
             let found = places.environments.get(&key).and_then(|found| found.as_ref().ok());
-            let calendar = calendars.calendar(index, &key, found);
+            let calendar = calendar(&key, found);
             let own = found.and_then(|e| Zone::find(&e.spec.calendar.as_ref()?.time_zone).ok());
             let zone = own.unwrap_or(calendars.zone);
             let (flip, suspended) = Self::resolve(namespace, &key, spec, phase, places);

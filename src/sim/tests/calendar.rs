@@ -323,3 +323,45 @@ fn a_phase_that_is_not_complete_by_its_end_says_so() {
     own.run_until(minute(40)).expect("the laws hold");
     assert!(!said(&own).contains("was to be complete"), "{}", said(&own));
 }
+
+#[test]
+fn a_freeze_for_many_lets_nothing_up_and_one_of_starts_lets_what_is_under_way_go_on() {
+    let frozen = |strength: &str| {
+        let spec = json!({ "from": "2025-05-05T09:20:00Z", "to": "2025-05-05T11:00:00Z", "strength": strength, "reason": "a launch" });
+        Some(serde_json::from_value(spec).expect("a Freeze"))
+    };
+    let lives = |strength| {
+        let mut plan = schedule(&["a", "b", "c"]);
+        // The first two are one phase.
+        let second = plan.spec.phases.remove(1);
+        plan.spec.phases[0].environments.extend(second.environments);
+        let mut own = World::new(&plan, ["a", "b", "c"].map(config_map).to_vec(), start(), 1);
+        own.plan(minute(5), Act::Freeze("launch", frozen(strength)));
+        own.metrics.say("a", minute(70), minute(90), Sample::Bad);
+        own.run_until(minute(66)).expect("the laws hold");
+        let told = format!("{}\n{}", values(&own), waits(&own));
+        own.run_until(minute(100)).expect("the laws hold");
+        assert!(values(&own).starts_with("a=\"false\""), "no freeze keeps a flag from going back: {}", own.timeline());
+        told
+    };
+    expect![[r#"
+        a="true" b="false" c="false"
+        Calendar frozen by launch (a Freeze) until 2025-05-05 11:00 UTC: a launch; opens 2025-05-05 11:00 UTC"#]]
+    .assert_eq(&lives("Advance"));
+    expect![[r#"
+        a="true" b="true" c="false"
+        Calendar frozen by launch (a Freeze of starts) until 2025-05-05 11:00 UTC: a launch; opens 2025-05-05 11:00 UTC"#]].assert_eq(&lives("Start"));
+}
+
+#[test]
+fn a_freeze_that_cannot_be_read_lets_nothing_up() {
+    let mut own = world(&["eu"], json!({}));
+    let spec =
+        json!({ "yearly": { "from": "12-20", "to": "01-03" }, "timeZone": "Europe/Berlyn", "reason": "holidays" });
+    own.store.freeze("holidays", Some(serde_json::from_value(spec).expect("a Freeze")), start());
+    own.run_until(minute(5)).expect("the laws hold");
+    expect!["Calendar Freeze holidays is invalid: spec.timeZone: the time zone `Europe/Berlyn` is not known (did you mean `Europe/Berlin`?)"].assert_eq(&waits(&own));
+    own.plan(minute(6), Act::Freeze("holidays", None));
+    own.run_until(minute(10)).expect("the laws hold");
+    assert_eq!(values(&own), "eu=\"true\"");
+}

@@ -11,9 +11,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 
 use super::{config_map, many, minute, schedule, second, start, variable};
 use crate::api::{
-    Clock, Day, Duration, Environment, EnvironmentCalendar, EnvironmentRef, Freeze, Late, MigrationSchedule, Mode,
-    Moment, OnBreach, OnDelete, OverriddenWait, Phase, PhaseMark, PointOfNoReturn, RollbackScope, RunState,
-    ScheduleCalendar, StartAfter, Window, YearDay, Yearly,
+    Clock, Day, Duration, Environment, EnvironmentCalendar, EnvironmentRef, FreezeSpec, FrozenTime, Late,
+    MigrationSchedule, Mode, Moment, OnBreach, OnDelete, OverriddenWait, Phase, PhaseMark, PointOfNoReturn,
+    RollbackScope, RunState, ScheduleCalendar, StartAfter, Strength, Window, YearDay, Yearly,
 };
 use crate::engine::Run;
 use crate::sim::{Act, Faults, Hand, Sample, World};
@@ -297,16 +297,16 @@ fn window(zone: &'static str) -> impl Strategy<Value = Window> {
     })
 }
 
-fn freeze() -> impl Strategy<Value = Freeze> {
+fn freeze() -> impl Strategy<Value = FrozenTime> {
     (0..90_i64, 1..60_i64, 0..8_u8).prop_map(|(from, length, shape)| {
         let moment = |minutes| Some(Moment::At(minute(minutes)));
-        let none = Freeze { name: format!("f{from}"), from: None, to: None, yearly: None, reason: String::new() };
+        let none = FrozenTime { name: format!("f{from}"), from: None, to: None, yearly: None, reason: String::new() };
         let day = YearDay { month: 5, day: 6 };
         let first = Some(Moment::Day(start().date_naive() + chrono::Days::new(1)));
         match shape {
-            0 => Freeze { yearly: Some(Yearly { from: day, to: day }), ..none },
-            1 => Freeze { from: first, to: first, ..none },
-            _ => Freeze { from: moment(from), to: moment(from + length), ..none },
+            0 => FrozenTime { yearly: Some(Yearly { from: day, to: day }), ..none },
+            1 => FrozenTime { from: first, to: first, ..none },
+            _ => FrozenTime { from: moment(from), to: moment(from + length), ..none },
         }
     })
 }
@@ -335,6 +335,20 @@ fn calendar() -> impl Strategy<Value = ScheduleCalendar> {
     })
 }
 
+/// A Freeze of the time of another.
+fn many_frozen((time, starts): (FrozenTime, bool)) -> FreezeSpec {
+    FreezeSpec {
+        time_zone: "Pacific/Auckland".to_owned(),
+        from: time.from,
+        to: time.to,
+        yearly: time.yearly,
+        strength: if starts { Strength::Start } else { Strength::Advance },
+        schedule_selector: None,
+        namespace_selector: None,
+        reason: "a story".to_owned(),
+    }
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let some = || prop::option::of(name());
     let index = || 0..3_usize;
@@ -351,6 +365,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Soak(Duration::seconds(120))),
         2 => prop::option::of(calendar()).prop_map(Act::Calendar),
         2 => (name(), prop::option::of(hours())).prop_map(|(e, h)| Act::Hours(e, h)),
+        1 => prop::option::of((freeze(), any::<bool>())).prop_map(|frozen| Act::Freeze("all", frozen.map(many_frozen))),
         1 => prop::sample::select(vec![Mode::Act, Mode::Observe]).prop_map(Act::Mode),
         1 => name().prop_map(Act::Strike),
         1 => policy().prop_map(Act::Delete),
