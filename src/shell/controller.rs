@@ -58,7 +58,7 @@ pub async fn run(config: Config, options: Options, stop: CancellationToken) -> R
     let url = config.cluster_url.clone();
     let watching = Client::try_from(bounded(config.clone(), false)).map_err(|e| no_client(&e))?;
     let (calling, retreating) = (caller(&config)?, caller(&config)?);
-    installed(&calling, scope.as_deref()).await.map_err(|error| format!("{error} (API server {url})"))?;
+    Box::pin(installed(&calling, scope.as_deref())).await.map_err(|error| format!("{error} (API server {url})"))?;
     // Longer than the passes: what is in work ends under the lease.
     let drained = CancellationToken::new();
     let versions = Arc::new(Versions::default());

@@ -29,7 +29,8 @@ fn course(stage: &Stage) -> Plan {
 /// When a run first turned to a state.
 fn turned(run: &MigrationRun, state: RunState) -> DateTime<Utc> {
     let mut transitions = run.status.iter().flat_map(|s| &s.transitions);
-    transitions.find(|t| t.to == state).map(|t| t.at).unwrap_or_else(|| panic!("{state}: {:?}", run.status))
+    let found = transitions.find(|t| t.to == state);
+    found.unwrap_or_else(|| panic!("{state}: {:?}", run.status)).at
 }
 
 async fn of_phase(stage: &Stage, phase: &str) -> MigrationRun {
