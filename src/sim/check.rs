@@ -145,7 +145,7 @@ impl World {
         self.ledgers.values().flat_map(|l| &l.checks).any(|c| c.latched().is_none() && c.next() <= at)
     }
 
-    fn gather(&mut self) -> Option<(Told, Observations)> {
+    pub(super) fn gather(&mut self) -> Option<(Told, Observations)> {
         let told = self.told([TimeDelta::zero(); 3])?;
         let mut seen = Observations::default();
         for probe in probes(&told.view, &told.state, self.now) {
@@ -155,7 +155,7 @@ impl World {
     }
 
     fn outcomes(&self, at: Time) -> Vec<super::metric::Sample> {
-        self.environments.keys().map(|e| self.metrics.sample(e, &self.cluster, at)).collect()
+        self.environments.keys().flat_map(|e| self.metrics.samples(e, &self.cluster, at)).collect()
     }
 
     /// The latest run of each environment, in the order in which they began.
@@ -244,7 +244,7 @@ impl World {
 }
 
 /// What a decision does although nothing happened.
-fn noise(told: &Told, decision: &Decision) -> Option<String> {
+pub(super) fn noise(told: &Told, decision: &Decision) -> Option<String> {
     if decision.motion != Motion::Still {
         return Some(format!("{:?}", decision.motion));
     }

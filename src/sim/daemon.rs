@@ -1,7 +1,5 @@
 //! The daemon: one pass as the shell makes it, over a world that may fail at every step.
 
-use std::collections::BTreeMap;
-
 use chrono::TimeDelta;
 
 use crate::api::{FINALIZER, InterventionStatus, Time};
@@ -262,7 +260,7 @@ impl World {
             Some(schedule) if !seen.unreadable => {
                 let spec = &schedule.spec;
                 let environments = seen.environments.iter().map(|(k, e)| (k.clone(), Ok((**e).clone())));
-                let places = Places { environments: environments.collect(), namespace_labels: BTreeMap::new() };
+                let places = Places { environments: environments.collect(), namespace_labels: self.labels.clone() };
                 let policy = Policy { mode: spec.mode, suspend: spec.suspend, on_delete: spec.on_delete };
                 (Plan::parse(&self.original.namespace, spec, &places), Some(policy))
             }
