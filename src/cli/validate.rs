@@ -3,6 +3,7 @@
 //! Four looks, each at what the one before let through: YAML with positions (`tree`), the structural schema of the CRDs
 //! (`schema`), their rules (`kinds`), and the engine's own `Plan::parse` across all files (`meaning`).
 
+pub(super) mod files;
 mod hint;
 mod kinds;
 mod meaning;
@@ -11,6 +12,7 @@ mod scalar;
 mod schema;
 mod source;
 mod tree;
+mod world;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -23,7 +25,7 @@ use report::{Finding, Report, Severity};
 use tree::{Content, Node};
 
 use super::Output;
-use crate::api::GROUP;
+use crate::api::{GROUP, Time};
 use crate::shell::clock;
 
 /// Arguments of `hoist validate`.
@@ -43,7 +45,7 @@ pub(super) struct Args {
 
 /// Runs the verb.
 pub(super) fn run(args: &Args) -> ExitCode {
-    let report = look_at(args);
+    let (report, _) = look_at(&args.files, &args.namespace, clock::now());
     let printed = match args.output {
         Output::Text => report.text(&mut anstream::stdout().lock()),
         Output::Json => report.json(&mut io::stdout().lock()),
@@ -59,21 +61,17 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn look_at(args: &Args) -> Report {
-    let (sources, unreadable) = source::read_all(&args.files);
-    let mut look = Look {
-        kinds: Kinds::new(),
-        namespace: &args.namespace,
-        objects: Vec::new(),
-        findings: Vec::new(),
-        broken: Vec::new(),
-    };
+fn look_at(files: &[PathBuf], namespace: &str, now: Time) -> (Report, Vec<Object>) {
+    let (sources, unreadable) = source::read_all(files);
+    let mut look =
+        Look { kinds: Kinds::new(), namespace, objects: Vec::new(), findings: Vec::new(), broken: Vec::new() };
     for (index, source) in sources.iter().enumerate() {
         look.source(index, &source.text);
     }
-    let across = meaning::findings(&look.objects, clock::now());
-    let objects = look.objects.iter().filter(|object| look.kinds.find(&object.kind).is_some()).count();
-    Report { sources, unreadable, findings: look.all(across), objects }
+    let across = meaning::findings(&look.objects, now);
+    let count = look.objects.iter().filter(|object| look.kinds.find(&object.kind).is_some()).count();
+    let objects = std::mem::take(&mut look.objects);
+    (Report { sources, unreadable, findings: look.all(across), objects: count }, objects)
 }
 
 struct Look<'a> {

@@ -18,6 +18,8 @@ mod fixture;
 mod generated;
 mod journey;
 mod lease;
+mod plan;
+mod simulate;
 mod smoke;
 mod stage;
 mod validate;
