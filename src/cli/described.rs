@@ -4,13 +4,17 @@ use super::scene::Staged;
 use crate::api::{Duration, Moment};
 use crate::engine::calendar::Dated;
 use crate::sim::{
-    Between, DeclaredCurve, DeclaredOutage, Drift, HandSet, Occasion, Ordered, Place, Quality, Reaction, Rollout,
+    Between, Declared, DeclaredCurve, DeclaredOutage, Drift, HandSet, Occasion, Ordered, Place, Quality, Reaction,
+    Rollout,
 };
 
 /// What happens in a world that would not in a calm one, a sentence each.
 pub(super) fn sentences(staged: &Staged) -> Vec<String> {
     let told = Told(staged);
     let world = &staged.declared;
+    if *world == Declared::default() {
+        return vec!["Nothing goes wrong in it: every check passes, and nobody touches a flag by hand.".to_owned()];
+    }
     let mut all: Vec<String> = world.curves.iter().map(|c| told.curve(c)).collect();
     all.extend(world.outages.iter().map(|o| told.outage(o)));
     all.extend(world.drift.iter().map(|d| told.drift(d)));

@@ -112,6 +112,7 @@ pub(super) fn row(
         edges.push((m.at, kind(m.to)));
     }
     edges.sort_by_key(|(at, _)| *at);
+    edges.dedup_by_key(|(_, kind)| *kind);
     let ends = edges.iter().skip(1).map(|(at, _)| *at).chain([last]);
     let bars = edges.iter().zip(ends).filter_map(|((from, kind), to)| Some(Bar { from: *from, to, kind: (*kind)? }));
     let mut all = calendar.map(|c| frozen(c, story.from, last)).unwrap_or_default();
@@ -119,10 +120,9 @@ pub(super) fn row(
     Row { label: label.0, phase: label.1, bars: all }
 }
 
-/// The last moment that is worth being shown.
+/// The last moment that is shown: a little later than the last that is told of, so that its end is seen too.
 fn last(story: &Story) -> Time {
-    let moves = story.moves.iter().map(|m| m.at);
-    moves.chain(story.waits.iter().map(|w| w.from)).max().unwrap_or(story.to).min(story.to)
+    story.to + (story.to - story.from) / 20
 }
 
 const fn kind(state: RunState) -> Option<Kind> {
@@ -198,12 +198,10 @@ fn write_section(html: &mut String, section: &Section, index: usize) {
         let _ = writeln!(html, "<p class=\"about\">{}</p>", Plain(about));
     }
     let _ = writeln!(html, "<p class=\"finish\">{}</p>", Plain(&section.finish));
-    if !section.warnings.is_empty() {
-        html.push_str("<div class=\"warnings\">\n<h2>Look at this</h2>\n<ul>\n");
-        for (what, place) in &section.warnings {
-            let _ = writeln!(html, "<li>{}<br/><span class=\"place\">{}</span></li>", Plain(what), Plain(place));
-        }
-        html.push_str("</ul>\n</div>\n");
+    let count = section.warnings.len();
+    if count > 0 {
+        let things = if count == 1 { "thing does" } else { "things do" };
+        let _ = writeln!(html, "<p class=\"finish\"><a href=\"#warnings-{index}\">{count} {things} not fit</a></p>");
     }
     for (class, width) in [("wide", picture::Shape::Wide), ("narrow", picture::Shape::Narrow)] {
         let _ = writeln!(html, "<figure class=\"{class}\">");
@@ -211,8 +209,20 @@ fn write_section(html: &mut String, section: &Section, index: usize) {
         html.push_str("</figure>\n");
     }
     legend(html, section);
+    write_warnings(html, section, index);
     write_table(html, section);
     html.push_str("</section>\n");
+}
+
+fn write_warnings(html: &mut String, section: &Section, index: usize) {
+    if section.warnings.is_empty() {
+        return;
+    }
+    let _ = writeln!(html, "<div class=\"warnings\" id=\"warnings-{index}\">\n<h2>What does not fit</h2>\n<ul>");
+    for (what, place) in &section.warnings {
+        let _ = writeln!(html, "<li>{}<br/><span class=\"place\">{}</span></li>", Plain(what), Plain(place));
+    }
+    html.push_str("</ul>\n</div>\n");
 }
 
 fn legend(html: &mut String, section: &Section) {

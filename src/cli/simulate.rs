@@ -21,6 +21,10 @@ pub(super) struct Args {
     /// Decides whatever the world leaves to chance: equal seeds, equal lives.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Make every pass of the daemon, instead of leaping over time in which nothing changes. It tells the same, and takes
+    /// longer.
+    #[arg(long)]
+    every_pass: bool,
     /// How it is printed.
     #[arg(short, long, value_enum, default_value_t)]
     output: Form,
@@ -44,11 +48,12 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 fn simulate(args: &Args) -> Result<ExitCode, Stop> {
     let looked = args.input.look()?;
+    let pace = if args.every_pass { Pace::Step } else { Pace::Leap };
     let mut lives = Vec::new();
     for staged in looked.stage()? {
         let mut progress = Progress::new();
         let mut tell = |at| progress.tell(|| format!("{} {}", staged.planned.name(), staged.minute(at)));
-        let story = staged.scene.live(&staged.declared, args.seed, Pace::Leap, &mut tell).map_err(Stop::Broken)?;
+        let story = staged.scene.live(&staged.declared, args.seed, pace, &mut tell).map_err(Stop::Broken)?;
         lives.push((staged, story));
     }
     let code = match lives.iter().map(|(_, story)| story.outcome).max_by_key(|o| exit_code(*o).1) {

@@ -132,6 +132,9 @@ impl Look<'_> {
             let message = format!("the version `{version}` is not known");
             return self.add(Severity::Error, source, span, "apiVersion".to_owned(), message, Some(hint));
         }
+        if ours && kind == world::KIND {
+            return self.world(source, &node);
+        }
         if ours && self.kinds.find(&kind).is_none() {
             let (span, hint) = (node.locate("kind"), hint::did_you_mean(&kind, self.kinds.names()));
             let message = format!("the kind `{kind}` is not known");
@@ -150,18 +153,17 @@ impl Look<'_> {
         }
     }
 
+    /// A world for `plan` and `simulate`: what it says of environments and checks is theirs to look at.
+    fn world(&mut self, source: usize, node: &Node) {
+        self.findings.extend(different(source, &world::schema(), node));
+        let message = "this World goes with `--world` of plan and simulate, which look at the names in it".to_owned();
+        self.add(Severity::Note, source, node.locate("kind"), "kind".to_owned(), message, None);
+    }
+
     /// Holds an object against the schema and the rules of its kind.
     fn against_definition(&mut self, source: usize, kind: &str, node: &Node) {
         let Some(kind) = self.kinds.find(kind) else { return };
-        let different = schema::differences(&kind.schema, node).into_iter().map(|d| Finding {
-            severity: d.severity,
-            source,
-            span: d.span,
-            path: d.path,
-            message: d.message,
-            hint: d.hint,
-        });
-        self.findings.extend(different);
+        self.findings.extend(different(source, &kind.schema, node));
         let broken = self.kinds.broken_rules(kind, &node.value()).into_iter().map(|rule| Finding {
             severity: Severity::Error,
             source,
@@ -207,4 +209,16 @@ impl Look<'_> {
         all.sort_by_key(|f| (f.source, f.span.start, f.severity));
         all
     }
+}
+
+/// Every difference of a node from a schema.
+fn different(source: usize, schema: &serde_json::Value, node: &Node) -> impl Iterator<Item = Finding> + use<> {
+    schema::differences(schema, node).into_iter().map(move |d| Finding {
+        severity: d.severity,
+        source,
+        span: d.span,
+        path: d.path,
+        message: d.message,
+        hint: d.hint,
+    })
 }

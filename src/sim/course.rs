@@ -385,10 +385,11 @@ impl<'a> Course<'a> {
         let place = |step: &Step| steps.iter().position(|s| same(s, step)).unwrap_or(usize::MAX);
         self.moves.sort_by_key(|m| (m.at, place(&m.step), m.step.epoch));
         self.waits.sort_by_key(|w| w.from);
-        let last = self.moves.iter().map(|m| m.at).chain(self.waits.iter().map(|w| w.from)).max();
+        let waits = drawn_together(std::mem::take(&mut self.waits));
+        let last = self.moves.iter().map(|m| m.at).chain(waits.iter().map(|w| w.from)).max();
         let to = self.finished().or(last).unwrap_or(self.from);
         let passes = self.world.passes;
-        Story { from: self.from, to, moves: self.moves, waits: self.waits, ends, outcome, told, passes }
+        Story { from: self.from, to, moves: self.moves, waits, ends, outcome, told, passes }
     }
 
     /// What the flags of an environment read, each different value once.
@@ -406,6 +407,20 @@ impl<'a> Course<'a> {
         }
         values.join(", ")
     }
+}
+
+/// Waits that follow one another and say nothing new, as one: a freeze outlasts the edges of many windows.
+fn drawn_together(waits: Vec<Waited>) -> Vec<Waited> {
+    let mut told: Vec<Waited> = Vec::new();
+    for wait in waits {
+        let before = told.iter_mut().rev().find(|w| w.step == wait.step && w.gate == wait.gate);
+        let news = |w: &Waited| wait.message.split("; ").any(|part| !w.message.split("; ").any(|p| p == part));
+        match before {
+            Some(before) if before.to == Some(wait.from) && !news(before) => before.to = wait.to,
+            _ => told.push(wait),
+        }
+    }
+    told
 }
 
 fn step_of(run: &MigrationRun) -> Step {

@@ -69,7 +69,7 @@ fn dates_of_a_short_schedule() {
 
 #[test]
 fn chance_spreads_the_finish() {
-    let slow = [SHORT, "--world", "tests/it/golden/people.yaml", "--lives", "20"];
+    let slow = [SHORT, "--world", "tests/it/golden/people.yaml", "--lives", "10"];
     let told = json(&slow);
     let day = |which: &str| told["finish"][which].as_str().expect("a moment").to_owned();
     assert!(day("earliest") < day("p50") && day("p50") < day("p90"), "{}", told["finish"]);

@@ -156,6 +156,23 @@ fn every_wrong_world_is_described_as_written_beside_it() {
 }
 
 #[test]
+fn the_world_of_the_docs_is_one() {
+    let docs = include_str!("../../docs/simulate.md");
+    let (_, rest) = docs.split_once("```yaml\n").expect("an example");
+    let (world, _) = rest.split_once("```").expect("its end");
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
+    std::fs::write(file.path(), world).expect("a file");
+    let name = file.path().to_str().expect("UTF-8");
+    let refused = text(&simulate(&[SHORT, "--world", name]).stderr);
+    assert!(refused.contains("no schedule has an environment `apac`"), "{refused}");
+    assert!(!refused.contains("is not a field here"), "{refused}");
+    let output = hoist(&["validate", name]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let output = hoist(&["plan", "schedules", "--at", "2025-05-01", "--world", name, "--lives", "10", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
 fn the_page_stands_by_itself() {
     super::plan::stands_by_itself(&simulate(&[SHORT, "--world", "breach-in=eu", "-o", "html"]).stdout);
 }

@@ -154,13 +154,16 @@ impl Picture {
                 continue;
             }
             let (x, end) = (self.x(bar.from), self.x(bar.to));
-            let width = (end - x).max(if bar.kind == Kind::Frozen { 0.0 } else { 3.0 });
+            // A freeze lies behind its line, and is seen around it.
+            let (top, thick, least) = match bar.kind {
+                Kind::Frozen => (y, self.m.row, 0.0),
+                _ => (y + self.m.bar, self.m.thick, 3.0),
+            };
             let _ = writeln!(
                 html,
-                "<rect class=\"{}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{}\" rx=\"3\"><title>{}: {} to {}</title></rect>",
+                "<rect class=\"{}\" x=\"{x:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{thick}\" rx=\"3\"><title>{}: {} to {}</title></rect>",
                 bar.kind.class(),
-                y + self.m.bar,
-                self.m.thick,
+                (end - x).max(least),
                 bar.kind.words(),
                 self.read(bar.from),
                 self.read(bar.to)

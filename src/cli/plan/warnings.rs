@@ -85,7 +85,9 @@ impl Look<'_> {
                     self.staged.minute(end)
                 );
                 let field = if planned.start.is_some() { ".start" } else { "" };
-                self.warn(&format!("{}{field}", phase.path), message, "choose another day");
+                // Beside what `hoist validate` says of the day, for a freeze can be moved.
+                let path = format!("{}{field}", phase.path);
+                self.found.extend(self.files.at(self.staged.planned, &path, message, "choose another day"));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::described::sentences;
 use super::super::scene::{Staged, label};
 use crate::api::Time;
-use crate::sim::{Outcome, Story};
+use crate::sim::{Move, Outcome, Story, Waited};
 
 /// Something that happens.
 pub(super) struct Line {
@@ -27,7 +27,7 @@ pub(super) fn table(staged: &Staged, story: &Story, seed: u64) -> String {
     if let Some(note) = staged.note() {
         let _ = writeln!(text, "warning: {note}\n");
     }
-    let lines = lines(staged, story);
+    let lines = lines(staged, story, states, gate);
     let who = lines.iter().map(|l| l.who.chars().count()).max().unwrap_or(0);
     let what = lines.iter().map(|l| l.what.chars().count()).max().unwrap_or(0);
     for line in lines {
@@ -40,11 +40,17 @@ pub(super) fn table(staged: &Staged, story: &Story, seed: u64) -> String {
     text
 }
 
-pub(super) fn lines(staged: &Staged, story: &Story) -> Vec<Line> {
+/// Everything that happens and is waited for, in the order of time, with words for both.
+pub(super) fn lines(
+    staged: &Staged,
+    story: &Story,
+    moved: fn(&Move) -> String,
+    waits: fn(&Waited) -> String,
+) -> Vec<Line> {
     let moves = story.moves.iter().map(|m| Line {
         at: m.at,
         who: label(&m.step),
-        what: format!("{} → {}", m.from, m.to),
+        what: moved(m),
         why: if m.actor == "hoist" { m.reason.clone() } else { format!("{} (by {})", m.reason, m.actor) },
     });
     let waits = story.waits.iter().map(|w| {
@@ -54,12 +60,19 @@ pub(super) fn lines(staged: &Staged, story: &Story) -> Vec<Line> {
             Some(to) => format!(" (until {})", staged.read(to)),
             None => " (still so at the end)".to_owned(),
         };
-        let what = if w.gate.starts_with("Held") { w.gate.clone() } else { format!("waits: {}", w.gate) };
-        Line { at: w.from, who: label(&w.step), what, why: format!("{}{until}", w.message) }
+        Line { at: w.from, who: label(&w.step), what: waits(w), why: format!("{}{until}", w.message) }
     });
     let mut lines: Vec<Line> = moves.chain(waits).collect();
     lines.sort_by_key(|l| l.at);
     lines
+}
+
+fn states(m: &Move) -> String {
+    format!("{} → {}", m.from, m.to)
+}
+
+fn gate(w: &Waited) -> String {
+    if w.gate.starts_with("Held") { w.gate.clone() } else { format!("waits: {}", w.gate) }
 }
 
 /// How it ended, in a sentence.

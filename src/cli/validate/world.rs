@@ -8,14 +8,14 @@ use super::files::Planned;
 use super::hint::did_you_mean;
 use super::kinds::api_version;
 use super::report::{Finding, Report, Severity};
-use super::schema::{self, differences};
+use super::schema;
 use super::tree::{Content, Node, documents};
-use super::{Object, source};
+use super::{Object, different, source};
 use crate::api::{Duration, EnvironmentKey, MOMENT};
 use crate::engine::Plan;
 use crate::sim::{Between, Declared, Place, Scene};
 
-const KIND: &str = "World";
+pub(super) const KIND: &str = "World";
 
 /// The pattern of a duration, as the resources have it.
 const DURATION: &str = "^([0-9]{1,8}[smhd]){1,4}$";
@@ -99,15 +99,7 @@ impl Look {
             self.add(source, node.locate(key), key, "this declares no world".to_owned(), Some(begin()));
             return None;
         }
-        let different = differences(&schema(), &node).into_iter().map(|d| Finding {
-            severity: d.severity,
-            source,
-            span: d.span,
-            path: d.path,
-            message: d.message,
-            hint: d.hint,
-        });
-        self.findings.extend(different);
+        self.findings.extend(different(source, &schema(), &node));
         if self.findings.iter().any(|f| f.severity == Severity::Error) {
             return None;
         }
@@ -257,7 +249,7 @@ fn list(items: &Value) -> Value {
 }
 
 /// The structural schema of a world.
-fn schema() -> Value {
+pub(super) fn schema() -> Value {
     let duration = json!({ "type": "string", "pattern": DURATION });
     let moment = json!({ "type": "string", "pattern": MOMENT });
     let place = json!({ "type": "string", "minLength": 1, "maxLength": 127 });
