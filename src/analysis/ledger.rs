@@ -21,6 +21,9 @@ const LEAST_MAX_AGE: Duration = Duration::seconds(15);
 /// of a dear query takes longer than anybody waits.
 pub(super) const MOST_AT_ONCE: usize = 1_000;
 
+/// The most measurements that `datapoints` can look back on.
+const MOST_KEPT: i64 = 60;
+
 /// The latest measurement of a check, or the latest failure to take one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Latest {
@@ -179,6 +182,30 @@ impl CheckLedger {
         self.latest = Some(Latest { at: answers.at, judged });
     }
 
+    /// Takes in that every due moment up to that of `answers` came to what they come to, as if each had been absorbed by
+    /// itself. Refused, with nothing changed, where `answers` breach or are not for a due moment: a streak of breaches
+    /// counts at the moment that makes it long enough, which only one after the other can tell.
+    pub fn absorb_alike(&mut self, answers: &Answers) -> bool {
+        let (step, interval) = (step(&self.check).num_seconds(), self.check.interval.delta());
+        let behind = (answers.at - self.next).num_seconds();
+        let judged = judge(&self.check.threshold, answers, self.max_age);
+        if self.latched.is_some() || behind < 0 || behind % step != 0 || judged.outcome == Outcome::Breach {
+            return false;
+        }
+        let moments = behind / step + 1;
+        if judged.outcome.covers() {
+            let from = if self.next == self.first { self.settled } else { self.next - interval };
+            self.coverage.cover(from.max(self.settled), answers.at);
+            for _ in 0..moments.min(MOST_KEPT) {
+                self.count(answers.at, false);
+            }
+        }
+        self.at_once = (self.at_once << moments.min(10)).min(MOST_AT_ONCE);
+        self.next = answers.at + TimeDelta::seconds(step);
+        self.latest = Some(Latest { at: answers.at, judged });
+        true
+    }
+
     /// Notes that the question could not be put. Nothing that was measured is forgotten, and the moment stays due: it
     /// is asked again, together with fewer of those that follow, because a range may be too long for the server.
     pub fn fail(&mut self, at: Time, judged: Judged) {
@@ -189,7 +216,7 @@ impl CheckLedger {
     }
 
     fn count(&mut self, at: Time, breach: bool) {
-        let kept = self.check.threshold.datapoints.map_or(1, |d| d.of).clamp(1, 60) as usize;
+        let kept = self.check.threshold.datapoints.map_or(1, |d| d.of).clamp(1, MOST_KEPT as i32) as usize;
         self.recent.push_back(breach);
         while self.recent.len() > kept {
             self.recent.pop_front();
@@ -245,5 +272,59 @@ impl CheckLedger {
             Outcome::Error(_) => CheckOutcome::Error,
         };
         Some((outcome, &latest.judged.sentence))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn at(seconds: i64) -> Time {
+        Time::from_timestamp(1_746_435_600 + seconds, 0).expect("a time")
+    }
+
+    fn ledger() -> CheckLedger {
+        let check = json!({ "name": "errors", "interval": "30s", "settle": "1m", "threshold": {
+            "query": "sum(rate(bad[{{ window }}]))", "max": "0.05", "target": "0.01", "window": "5m",
+            "datapoints": { "breaching": 3, "of": 5 } } });
+        let prometheus = json!({ "address": "http://prometheus:9090", "scrapeInterval": "15s" });
+        let read = |value| serde_json::from_value(value).expect("a source");
+        CheckLedger::new(&serde_json::from_value(check).expect("a check"), &read(prometheus), at(0))
+    }
+
+    fn answers(at: Time, value: f64) -> Answers {
+        Answers { at, window: None, value: Ok(vec![value]), total: None, newest: Ok(vec![at.timestamp() as f64]) }
+    }
+
+    /// Whatever came before, and after an outage too.
+    #[test]
+    fn many_alike_are_as_each_by_itself() {
+        for (before, value) in [(0.2, 0.0), (0.02, 0.0), (0.0, 0.02), (0.0, 0.0)] {
+            for (count, failures) in [(1, 0), (2, 3), (7, 12), (400, 12)] {
+                let mut one_by_one = ledger();
+                one_by_one.absorb(&answers(one_by_one.next(), before));
+                for _ in 0..failures {
+                    let judged = judge(&one_by_one.check.threshold, &answers(at(0), f64::NAN), Duration::seconds(30));
+                    one_by_one.fail(one_by_one.next(), judged);
+                }
+                let mut at_once = one_by_one.clone();
+                for _ in 0..count {
+                    one_by_one.absorb(&answers(one_by_one.next(), value));
+                }
+                assert!(at_once.absorb_alike(&answers(one_by_one.next() - TimeDelta::seconds(30), value)));
+                assert_eq!(at_once, one_by_one, "{count} times {value} after {before}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_breaches_or_is_not_due_is_not_taken_in_together() {
+        let (fresh, mut ledger) = (ledger(), ledger());
+        let next = ledger.next();
+        assert!(!ledger.absorb_alike(&answers(next + TimeDelta::seconds(30), 0.2)));
+        assert!(!ledger.absorb_alike(&answers(next + TimeDelta::seconds(31), 0.0)));
+        assert!(!ledger.absorb_alike(&answers(next - TimeDelta::seconds(30), 0.0)));
+        assert_eq!(ledger, fresh);
     }
 }

@@ -75,6 +75,23 @@ impl QuietLedger {
         self.latest = Some(Latest { at: answers.at, judged });
     }
 
+    /// Takes in that every due moment up to that of `answers` came to what they come to, as if each had been absorbed by
+    /// itself. Refused, with nothing changed, where they are not for a due moment.
+    pub fn absorb_alike(&mut self, answers: &Answers) -> bool {
+        let step = Self::step(&self.check);
+        let behind = (answers.at - self.next).num_seconds();
+        if behind < 0 || behind % step.num_seconds() != 0 {
+            return false;
+        }
+        let first = self.next;
+        self.next = answers.at;
+        if self.passing.is_none() && judge(&self.check.threshold, answers, self.max_age).outcome == Outcome::Pass {
+            self.passing = Some((first, first));
+        }
+        self.absorb(answers);
+        true
+    }
+
     /// Notes that the question could not be put; the moment stays due.
     pub fn fail(&mut self, at: Time, judged: Judged) {
         self.latest = Some(Latest { at, judged });
@@ -86,6 +103,10 @@ impl QuietLedger {
         let recent = |last: Time| now - last <= Self::step(&self.check) * 2;
         match self.passing {
             Some((first, last)) if last - first >= self.wanted.delta() && recent(last) => None,
+            Some((_, last)) if !recent(last) => {
+                let last = last.format("%Y-%m-%d %H:%M UTC");
+                Some(format!("check {name} is to be quiet for {}: what is known ends {last}", self.wanted))
+            }
             Some((first, _)) => {
                 let over = first + self.wanted.delta();
                 let (first, over) = (first.format("%Y-%m-%d %H:%M UTC"), over.format("%Y-%m-%d %H:%M UTC"));
@@ -146,5 +167,24 @@ mod tests {
             last = tell(&mut ledger, &Ok(Vec::new()));
         }
         assert!(ledger.missing(last).is_some(), "nobody knows what happened in a hole");
+    }
+
+    #[test]
+    fn moments_that_are_alike_can_be_taken_in_together() {
+        let readings: [Reading; 3] = [Ok(vec![0.0]), Ok(vec![3.0]), Ok(Vec::new())];
+        for before in &readings {
+            for after in &readings {
+                for count in [1_i64, 2, 3, 9] {
+                    let (mut one_by_one, _) = ledger();
+                    tell(&mut one_by_one, before);
+                    let mut at_once = one_by_one.clone();
+                    let last = (0..count).map(|_| tell(&mut one_by_one, after)).last().expect("a moment");
+                    let newest = Ok(vec![last.timestamp() as f64]);
+                    let answers = Answers { at: last, value: after.clone(), total: None, newest, window: None };
+                    assert!(at_once.absorb_alike(&answers));
+                    assert_eq!(at_once, one_by_one, "{count} times {after:?} after {before:?}");
+                }
+            }
+        }
     }
 }

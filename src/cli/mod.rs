@@ -2,8 +2,13 @@
 
 mod controller;
 mod crd;
+mod described;
 mod explain;
 mod order;
+mod page;
+mod plan;
+mod scene;
+mod simulate;
 mod validate;
 
 use std::process::ExitCode;
@@ -35,6 +40,10 @@ enum Verb {
     Crd(crd::Args),
     /// Check schedules, environments and interventions in files; says all problems at once.
     Validate(validate::Args),
+    /// Say when each environment's turn comes, what it waits for, when all is done, and what does not fit together.
+    Plan(plan::Args),
+    /// Live through a schedule in a simulated world, with the controller's own engine: every transition with its reason.
+    Simulate(simulate::Args),
     /// Say why a schedule waits, what was seen, and what comes next.
     Explain(explain::Args),
     /// Stop all advance of a schedule; watching and rollback go on.
@@ -63,12 +72,15 @@ pub(crate) enum Output {
     Json,
 }
 
-/// Runs the command line and says how the process ends: 0 done, 1 refused or found wanting, 2 used wrongly.
+/// Runs the command line and says how the process ends: 0 done, 1 refused or found wanting, 2 used wrongly;
+/// `simulate` also 3 rolled back, 4 held.
 pub fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Controller(args) => controller::run(&args),
         Verb::Crd(args) => crd::run(&args),
         Verb::Validate(args) => validate::run(&args),
+        Verb::Plan(args) => plan::run(&args),
+        Verb::Simulate(args) => simulate::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Pause(args) => order::run(&args, crate::api::Action::Pause),
         Verb::Resume(args) => order::run(&args, crate::api::Action::Resume),

@@ -3,6 +3,7 @@
 //! Four looks, each at what the one before let through: YAML with positions (`tree`), the structural schema of the CRDs
 //! (`schema`), their rules (`kinds`), and the engine's own `Plan::parse` across all files (`meaning`).
 
+pub(super) mod files;
 mod hint;
 mod kinds;
 mod meaning;
@@ -11,6 +12,7 @@ mod scalar;
 mod schema;
 mod source;
 mod tree;
+mod world;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -23,7 +25,7 @@ use report::{Finding, Report, Severity};
 use tree::{Content, Node};
 
 use super::Output;
-use crate::api::GROUP;
+use crate::api::{GROUP, Time};
 use crate::shell::clock;
 
 /// Arguments of `hoist validate`.
@@ -43,7 +45,7 @@ pub(super) struct Args {
 
 /// Runs the verb.
 pub(super) fn run(args: &Args) -> ExitCode {
-    let report = look_at(args);
+    let (report, _) = look_at(&args.files, &args.namespace, clock::now());
     let printed = match args.output {
         Output::Text => report.text(&mut anstream::stdout().lock()),
         Output::Json => report.json(&mut io::stdout().lock()),
@@ -59,21 +61,17 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn look_at(args: &Args) -> Report {
-    let (sources, unreadable) = source::read_all(&args.files);
-    let mut look = Look {
-        kinds: Kinds::new(),
-        namespace: &args.namespace,
-        objects: Vec::new(),
-        findings: Vec::new(),
-        broken: Vec::new(),
-    };
+fn look_at(files: &[PathBuf], namespace: &str, now: Time) -> (Report, Vec<Object>) {
+    let (sources, unreadable) = source::read_all(files);
+    let mut look =
+        Look { kinds: Kinds::new(), namespace, objects: Vec::new(), findings: Vec::new(), broken: Vec::new() };
     for (index, source) in sources.iter().enumerate() {
         look.source(index, &source.text);
     }
-    let across = meaning::findings(&look.objects, clock::now());
-    let objects = look.objects.iter().filter(|object| look.kinds.find(&object.kind).is_some()).count();
-    Report { sources, unreadable, findings: look.all(across), objects }
+    let across = meaning::findings(&look.objects, now);
+    let count = look.objects.iter().filter(|object| look.kinds.find(&object.kind).is_some()).count();
+    let objects = std::mem::take(&mut look.objects);
+    (Report { sources, unreadable, findings: look.all(across), objects: count }, objects)
 }
 
 struct Look<'a> {
@@ -134,6 +132,9 @@ impl Look<'_> {
             let message = format!("the version `{version}` is not known");
             return self.add(Severity::Error, source, span, "apiVersion".to_owned(), message, Some(hint));
         }
+        if ours && kind == world::KIND {
+            return self.world(source, &node);
+        }
         if ours && self.kinds.find(&kind).is_none() {
             let (span, hint) = (node.locate("kind"), hint::did_you_mean(&kind, self.kinds.names()));
             let message = format!("the kind `{kind}` is not known");
@@ -152,18 +153,17 @@ impl Look<'_> {
         }
     }
 
+    /// A world for `plan` and `simulate`: what it says of environments and checks is theirs to look at.
+    fn world(&mut self, source: usize, node: &Node) {
+        self.findings.extend(different(source, &world::schema(), node));
+        let message = "this World goes with `--world` of plan and simulate, which look at the names in it".to_owned();
+        self.add(Severity::Note, source, node.locate("kind"), "kind".to_owned(), message, None);
+    }
+
     /// Holds an object against the schema and the rules of its kind.
     fn against_definition(&mut self, source: usize, kind: &str, node: &Node) {
         let Some(kind) = self.kinds.find(kind) else { return };
-        let different = schema::differences(&kind.schema, node).into_iter().map(|d| Finding {
-            severity: d.severity,
-            source,
-            span: d.span,
-            path: d.path,
-            message: d.message,
-            hint: d.hint,
-        });
-        self.findings.extend(different);
+        self.findings.extend(different(source, &kind.schema, node));
         let broken = self.kinds.broken_rules(kind, &node.value()).into_iter().map(|rule| Finding {
             severity: Severity::Error,
             source,
@@ -209,4 +209,16 @@ impl Look<'_> {
         all.sort_by_key(|f| (f.source, f.span.start, f.severity));
         all
     }
+}
+
+/// Every difference of a node from a schema.
+fn different(source: usize, schema: &serde_json::Value, node: &Node) -> impl Iterator<Item = Finding> + use<> {
+    schema::differences(schema, node).into_iter().map(move |d| Finding {
+        severity: d.severity,
+        source,
+        span: d.span,
+        path: d.path,
+        message: d.message,
+        hint: d.hint,
+    })
 }

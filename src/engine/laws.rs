@@ -72,6 +72,8 @@ pub struct Sent {
 pub struct Turn {
     /// The target.
     pub place: TargetPlace,
+    /// The schedule's namespace.
+    pub namespace: String,
     /// The phase and the Environment that it was sent for.
     pub step: (String, EnvironmentKey),
     /// The phases of the schedule as people had written them.
@@ -270,7 +272,7 @@ pub fn in_turn(sent: &[Turn]) -> Result<(), Violation> {
         }
         for phase in leading_to(&raise.phases, own) {
             let Some(phase) = raise.phases.get(phase) else { continue };
-            let named = keys(phase, &raise.place.namespace);
+            let named = keys(phase, &raise.namespace);
             if let Some(open) = named.iter().find(|key| !done(&phase.name, key)) {
                 return broken(
                     8,
@@ -286,7 +288,7 @@ pub fn in_turn(sent: &[Turn]) -> Result<(), Violation> {
 fn beside(raise: &Turn, own: usize, done: impl Fn(&str, &EnvironmentKey) -> bool) -> Result<(), Violation> {
     let Some(phase) = raise.phases.get(own) else { return Ok(()) };
     let most = usize::try_from(phase.max_parallel).unwrap_or(1);
-    let named = keys(phase, &raise.place.namespace);
+    let named = keys(phase, &raise.namespace);
     let Some(place) = named.iter().position(|key| key.name == raise.step.1.name) else { return Ok(()) };
     let on_their_way = |key: &&EnvironmentKey| {
         let state = raise.states.get(&(phase.name.clone(), (*key).clone()));

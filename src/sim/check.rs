@@ -75,6 +75,7 @@ impl World {
         self.sent.push(Sent { place: place.clone(), at: self.now, send_by: raise.send_by, calendars });
         self.turns.push(Turn {
             place,
+            namespace: self.original.namespace.clone(),
             step: step(run),
             phases: spec.phases.clone(),
             promoted: status.into_iter().flat_map(|s| &s.promotions).map(|p| p.phase.clone()).collect(),
@@ -180,7 +181,7 @@ impl World {
         listening || self.ledgers.values().flat_map(|l| &l.checks).any(|c| c.latched().is_none() && c.next() <= at)
     }
 
-    fn gather(&mut self) -> Option<(Told, Observations)> {
+    pub(super) fn gather(&mut self) -> Option<(Told, Observations)> {
         let told = self.told([TimeDelta::zero(); 3])?;
         let mut seen = Observations::default();
         for probe in probes(&told.view, &told.state, self.now) {
@@ -190,7 +191,7 @@ impl World {
     }
 
     fn outcomes(&self, at: Time) -> Vec<super::metric::Sample> {
-        self.environments.keys().map(|e| self.metrics.sample(e, &self.cluster, at)).collect()
+        self.environments.keys().flat_map(|e| self.metrics.samples(e, &self.cluster, at)).collect()
     }
 
     /// The latest run of each environment, in the order in which they began.
@@ -282,7 +283,7 @@ impl World {
 }
 
 /// What a decision does although nothing happened.
-fn noise(told: &Told, decision: &Decision) -> Option<String> {
+pub(super) fn noise(told: &Told, decision: &Decision) -> Option<String> {
     if decision.motion != Motion::Still {
         return Some(format!("{:?}", decision.motion));
     }

@@ -196,8 +196,33 @@ impl Cluster {
 
     /// Since when all pods of an environment have run on `enabled`, as of a moment.
     pub fn exposed_since(&self, environment: &EnvironmentKey, at: Time) -> Option<Time> {
-        let past = self.exposure.get(environment)?.iter().filter(|(since, _)| *since <= at);
-        past.fold(None, |exposed, (since, enabled)| enabled.then(|| exposed.unwrap_or(*since)))
+        self.exposures(environment, at).1
+    }
+
+    /// How often all pods of an environment had come to run on `enabled` by a moment, and since when they do.
+    pub fn exposures(&self, environment: &EnvironmentKey, at: Time) -> (i64, Option<Time>) {
+        let past = self.exposed(environment).iter().filter(|(since, _)| *since <= at);
+        past.fold((0, None), |(times, exposed), (since, enabled)| match (enabled, exposed) {
+            (true, None) => (times + 1, Some(*since)),
+            (true, Some(_)) => (times, exposed),
+            (false, _) => (times, None),
+        })
+    }
+
+    /// When the pods of an environment came to run on `enabled`, and when on another value, in order.
+    pub(super) fn exposed(&self, environment: &EnvironmentKey) -> &[(Time, bool)] {
+        self.exposure.get(environment).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The first moment after this one at which a workload changes by itself.
+    pub(super) fn next_change(&self, after: Time) -> Option<Time> {
+        let of = |w: &Workload| {
+            let (at, _) = w.rollouts.last().copied().unwrap_or((after, false));
+            let short = w.shortages.iter().flat_map(|(from, to)| [*from, *to]);
+            let ends = (w.latency > PROGRESS_DEADLINE).then_some(at + PROGRESS_DEADLINE);
+            short.chain(ends).chain([at + w.latency]).filter(|at| *at > after).min()
+        };
+        self.workloads.values().filter_map(of).min()
     }
 
     /// What follows from a changed value: pods of its workload roll, or see it at once where there are none.

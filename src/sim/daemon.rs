@@ -1,7 +1,5 @@
 //! The daemon: one pass as the shell makes it, over a world that may fail at every step.
 
-use std::collections::BTreeMap;
-
 use chrono::TimeDelta;
 
 use crate::api::{FINALIZER, InterventionStatus, Time};
@@ -265,7 +263,7 @@ impl World {
                 let freezes = seen.freezes.iter().map(|(name, freeze)| (name.clone(), Ok(freeze.clone())));
                 let places = Places {
                     environments: environments.collect(),
-                    namespace_labels: BTreeMap::new(),
+                    namespace_labels: self.labels.clone(),
                     freezes: freezes.collect(),
                 };
                 let policy = Policy { mode: spec.mode, suspend: spec.suspend, on_delete: spec.on_delete };

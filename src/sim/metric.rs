@@ -51,6 +51,59 @@ pub struct Curve {
     pub segments: Vec<Segment>,
 }
 
+/// A stretch of time in which checks of an environment answer otherwise. It wins over the environment's curve.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stretch {
+    /// The environment.
+    pub environment: EnvironmentKey,
+    /// The check; every one where none is named.
+    pub check: Option<String>,
+    /// When.
+    pub span: Span,
+    /// What is answered.
+    pub sample: Sample,
+}
+
+/// When a stretch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// From a moment on, until before another.
+    Between(Time, Time),
+    /// While all pods run on `enabled`, from so long on after they began to.
+    SinceFlip {
+        /// From then on.
+        from: TimeDelta,
+        /// Until before then.
+        to: Option<TimeDelta>,
+        /// Only the first time that they do, the second, and so on; every time where nothing is said.
+        epoch: Option<i64>,
+    },
+}
+
+impl Stretch {
+    fn holds(&self, cluster: &Cluster, at: Time) -> bool {
+        match self.span {
+            Span::Between(from, to) => from <= at && at < to,
+            Span::SinceFlip { from, to, epoch } => {
+                let (times, since) = cluster.exposures(&self.environment, at);
+                let since = since.filter(|_| epoch.is_none_or(|e| e == times)).map(|since| at - since);
+                since.is_some_and(|so_long| from <= so_long && to.is_none_or(|to| so_long < to))
+            }
+        }
+    }
+
+    /// The moments at which it may begin or end.
+    fn edges(&self, cluster: &Cluster) -> Vec<Time> {
+        match self.span {
+            Span::Between(from, to) => vec![from, to],
+            Span::SinceFlip { from, to, .. } => {
+                let exposed = cluster.exposed(&self.environment).iter();
+                exposed.flat_map(|(at, _)| [Some(*at), Some(*at + from), to.map(|to| *at + to)]).flatten().collect()
+            }
+        }
+    }
+}
+
 /// The Prometheus of every environment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
@@ -60,6 +113,8 @@ pub struct Metrics {
     pub outages: Vec<(Time, Time)>,
     /// The bounds of each check, so that good and bad are known.
     pub bounds: BTreeMap<(EnvironmentKey, String), Threshold>,
+    /// Said of certain times and checks; the last that covers a moment wins.
+    pub stretches: Vec<Stretch>,
 }
 
 impl Metrics {
@@ -80,9 +135,15 @@ impl Metrics {
             return Measured { answers: Vec::new(), failed: Some((AnswerError::Query, why)) };
         }
         let bounds = self.bounds.get(&(measure.environment.clone(), measure.check.clone()));
-        let one = |q: &Question, at| answers(q, at, self.sample(&measure.environment, cluster, at), bounds);
+        let sample = |at| self.sample_of(&measure.environment, &measure.check, cluster, at);
         let all = measure.questions.iter().flat_map(|q| q.moments().map(move |at| (q, at)));
-        Measured { answers: all.map(|(q, at)| one(q, at)).collect(), failed: None }
+        Measured { answers: all.map(|(q, at)| answers(q, at, sample(at), bounds)).collect(), failed: None }
+    }
+
+    /// Answers one question of a check about its first moment.
+    pub(super) fn answer(&self, of: (&EnvironmentKey, &str), question: &Question, cluster: &Cluster) -> Answers {
+        let bounds = self.bounds.get(&(of.0.clone(), of.1.to_owned()));
+        answers(question, question.from, self.sample_of(of.0, of.1, cluster, question.from), bounds)
     }
 
     /// Whether nothing is answered at a moment.
@@ -90,7 +151,39 @@ impl Metrics {
         self.outages.iter().any(|(from, to)| *from <= at && at < *to)
     }
 
-    /// What an environment answers at a moment, past or present.
+    /// What a check of an environment answers at a moment, past or present.
+    pub fn sample_of(&self, environment: &EnvironmentKey, check: &str, cluster: &Cluster, at: Time) -> Sample {
+        let of = |s: &&Stretch| s.environment == *environment && s.check.as_ref().is_none_or(|c| c == check);
+        let said = self.stretches.iter().filter(of).rev().find(|s| s.holds(cluster, at));
+        said.map_or_else(|| self.sample(environment, cluster, at), |s| s.sample)
+    }
+
+    /// Everything that is answered for an environment at a moment, whichever the check.
+    pub(super) fn samples(&self, environment: &EnvironmentKey, cluster: &Cluster, at: Time) -> Vec<Sample> {
+        let said = self.stretches.iter().filter(|s| s.environment == *environment && s.holds(cluster, at));
+        said.map(|s| s.sample).chain([self.sample(environment, cluster, at)]).collect()
+    }
+
+    /// The first moment after this one at which an environment may begin to answer otherwise.
+    pub(super) fn edge(&self, environment: &EnvironmentKey, cluster: &Cluster, after: Time) -> Option<Time> {
+        let said = self.stretches.iter().filter(|s| s.environment == *environment);
+        let said = said.flat_map(|s| s.edges(cluster));
+        let curve = self.curves.get(&environment.name).into_iter().flat_map(|curve| {
+            let worse = curve
+                .regression
+                .into_iter()
+                .flat_map(|worse| cluster.exposed(environment).iter().flat_map(move |(at, _)| [*at, *at + worse]));
+            curve.segments.iter().flat_map(|s| [s.from, s.to]).chain(worse)
+        });
+        said.chain(curve).filter(|at| *at > after).min()
+    }
+
+    /// The first moment after this one at which an outage begins or ends.
+    pub(super) fn next_outage_edge(&self, after: Time) -> Option<Time> {
+        self.outages.iter().flat_map(|(from, to)| [*from, *to]).filter(|at| *at > after).min()
+    }
+
+    /// What an environment answers at a moment, past or present, where no stretch says otherwise.
     pub fn sample(&self, environment: &EnvironmentKey, cluster: &Cluster, at: Time) -> Sample {
         let Some(curve) = self.curves.get(&environment.name) else { return Sample::Good };
         if let Some(segment) = curve.segments.iter().rev().find(|s| s.from <= at && at < s.to) {

@@ -10,21 +10,37 @@
 
 mod check;
 mod cluster;
+mod course;
 mod daemon;
+mod declared;
+mod draw;
 mod fault;
+mod forecast;
+mod leap;
 mod metric;
+mod named;
 mod person;
 mod random;
 mod store;
+mod story;
 #[cfg(test)]
 mod tests;
 mod world;
 mod write;
 
 pub use cluster::{Cluster, Entry, Refusal};
+pub use course::{Pace, Scene};
+pub use declared::{
+    Between, Crashes, Declared, DeclaredCurve, DeclaredOutage, Drift, HandSet, Occasion, Ordered, Place, Quality,
+    Reaction, Rollout, SinceFlip,
+};
 pub use fault::{Fate, Faults, Request};
-pub use metric::{Curve, Metrics, Sample, Segment};
+pub use forecast::{Dates, Finish, LIVES, quantile};
+pub use leap::Leaps;
+pub use metric::{Curve, Metrics, Sample, Segment, Span, Stretch};
+pub use named::{Named, meant};
 pub use person::{Act, Hand};
 pub use random::Random;
 pub use store::{Snapshot, Store};
+pub use story::{End, Move, Outcome, Step, Story, Waited};
 pub use world::World;

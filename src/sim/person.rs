@@ -228,7 +228,13 @@ impl World {
         self.store.environment(&key, stays.then_some(environment), self.now);
     }
 
-    fn order(&mut self, action: Action, phase: Option<&str>, environment: Option<&str>, what: Option<Override>) {
+    pub(super) fn order(
+        &mut self,
+        action: Action,
+        phase: Option<&str>,
+        environment: Option<&str>,
+        what: Option<Override>,
+    ) {
         let Some(schedule) = self.store.now.schedule.clone() else { return };
         let paused = schedule.status.as_ref().map(|s| s.pauses.as_slice()).unwrap_or_default();
         let open = self.store.now.orders.values().filter(|o| o.spec.action == Action::Pause && o.status.is_none());

@@ -49,6 +49,8 @@ pub struct World {
     pub(super) random: Random,
     pub(super) original: Original,
     pub(super) environments: BTreeMap<EnvironmentKey, Environment>,
+    /// The labels of the schedule's namespace.
+    pub(super) labels: BTreeMap<String, String>,
     pub(super) ledgers: BTreeMap<String, RunLedger>,
     pub(super) plans: PlanCache,
     pub(super) wake: Time,
@@ -73,6 +75,17 @@ pub(super) enum Stop {
 impl World {
     /// A healthy world in which this schedule was just applied. Every target of its flags is there at `disabled`.
     pub fn new(schedule: &MigrationSchedule, environments: Vec<Environment>, now: Time, seed: u64) -> Self {
+        Self::of_namespace(schedule, environments, BTreeMap::new(), now, seed)
+    }
+
+    /// The same, where the schedule's namespace has labels by which Environments of others let it in.
+    pub fn of_namespace(
+        schedule: &MigrationSchedule,
+        environments: Vec<Environment>,
+        labels: BTreeMap<String, String>,
+        now: Time,
+        seed: u64,
+    ) -> Self {
         let namespace = schedule.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
         let original = Original {
             name: schedule.metadata.name.clone().unwrap_or_default(),
@@ -101,6 +114,7 @@ impl World {
             random: Random::new(seed),
             original,
             environments,
+            labels,
             ledgers: BTreeMap::new(),
             plans: PlanCache::default(),
             wake: now,
@@ -123,6 +137,7 @@ impl World {
         self.store.apply(&o.name, &o.namespace, "schedule-1", o.spec.clone(), self.now);
         let places = Places {
             environments: self.environments.iter().map(|(k, e)| (k.clone(), Ok(e.clone()))).collect(),
+            namespace_labels: self.labels.clone(),
             ..Places::default()
         };
         let Ok(plan) = Plan::parse(&o.namespace, &o.spec, &places) else { return };
@@ -147,7 +162,7 @@ impl World {
             };
             self.cluster.declare(entry, self.now);
         }
-        for check in flip.checks.iter().chain(flip.quiet.iter().map(|(check, _)| check)) {
+        for check in flip.asked() {
             self.metrics.bounds.insert((step.key.clone(), check.name.clone()), check.threshold.clone());
         }
     }

@@ -19,6 +19,8 @@ mod generated;
 mod journey;
 mod lease;
 mod phases;
+mod plan;
+mod simulate;
 mod smoke;
 mod stage;
 mod validate;

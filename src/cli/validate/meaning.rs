@@ -10,6 +10,7 @@ use crate::api::{Environment, EnvironmentKey, MigrationSchedule, MigrationSchedu
 use crate::engine::{Places, Plan, Problem, calendar};
 
 /// An object of one of our kinds, or a Namespace.
+#[derive(Clone, Debug)]
 pub(super) struct Object {
     pub source: usize,
     pub node: Node,
@@ -73,13 +74,13 @@ pub(super) fn findings(objects: &[Object], now: Time) -> Vec<Finding> {
 }
 
 impl Object {
-    fn finding(&self, severity: Severity, path: &str, message: String, hint: Option<String>) -> Finding {
+    pub(super) fn finding(&self, severity: Severity, path: &str, message: String, hint: Option<String>) -> Finding {
         let span = self.node.locate(path);
         Finding { severity, source: self.source, span, path: path.to_owned(), message, hint }
     }
 
     /// The object as its type, or what its type refuses.
-    fn parse<T: DeserializeOwned>(&self) -> Result<T, Finding> {
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Finding> {
         serde_path_to_error::deserialize(self.node.value()).map_err(|error| {
             let path = error.path().to_string();
             let path = if path == "." { String::new() } else { path };
@@ -158,7 +159,7 @@ fn without_wrong_parts(spec: &MigrationScheduleSpec, problems: &[Problem]) -> Mi
 
 /// The labels of a namespace: those of the Namespace among the files. Where there is none, whatever Environments ask
 /// for beyond the name is taken to be there.
-fn namespace_labels<'a>(
+pub(super) fn namespace_labels<'a>(
     namespace: &str,
     objects: &[Object],
     environments: impl Iterator<Item = &'a Environment>,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::hours::DAY;
 use super::zone::Zone;
-use super::{Dated, HORIZON, Reading};
+use super::{Calendar, Dated, HORIZON, Reading};
 use crate::api::{Day, Environment, MigrationScheduleSpec, Moment, PhaseKind, PhaseMark, Time, Window};
 use crate::engine::plan::{PhasePlan, Plan, Problem, Problems};
 
@@ -41,6 +41,16 @@ pub fn never_open(spec: &MigrationScheduleSpec, plan: &Plan, now: Time) -> Vec<P
         }
     }
     problems.0
+}
+
+impl Calendar {
+    /// The freezes that hold at a moment, each with its end.
+    pub fn freezes(&self, at: Time) -> Vec<(String, Time)> {
+        let frozen = self.parts.iter().flat_map(|part| part.frozen(at.timestamp()));
+        frozen
+            .map(|(freeze, end)| (freeze.name.clone(), Time::from_timestamp(end, 0).unwrap_or(Time::MAX_UTC)))
+            .collect()
+    }
 }
 
 /// What works, and is probably not what was meant.

@@ -1,6 +1,6 @@
 //! Time zones of the IANA database, compiled in, so that a machine's own files change nothing.
 
-use chrono::{DateTime, Offset, TimeZone};
+use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::{OffsetName, TZ_VARIANTS, Tz};
 
 use crate::api::Time;
@@ -70,6 +70,11 @@ impl Zone {
             }
             at = until;
         }
+    }
+
+    /// What its clocks show at a moment.
+    pub fn local(self, at: Time) -> NaiveDateTime {
+        at.with_timezone(&self.0).naive_local()
     }
 
     /// A moment as people of the zone read it, and in UTC: `2025-03-03 09:00 CET (08:00 UTC)`.

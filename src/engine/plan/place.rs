@@ -86,6 +86,11 @@ fn served(
 }
 
 impl FlipPlan {
+    /// Every check that is asked, for whatever it is asked.
+    pub fn asked(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().chain(self.quiet.as_ref().map(|(check, _)| check))
+    }
+
     fn resolve(
         key: &EnvironmentKey,
         spec: &MigrationScheduleSpec,

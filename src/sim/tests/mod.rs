@@ -5,6 +5,7 @@ mod crash;
 mod edits;
 mod exhaustive;
 mod found;
+mod leap;
 mod leave;
 mod phases;
 mod stories;
