@@ -42,8 +42,7 @@ fn rows(planning: &Planning, text: &mut String) {
     }
     let width = |of: fn(&(String, &Dates)) -> usize, least| rows.iter().map(of).max().unwrap_or(0).max(least);
     let (a, b) = (width(|r| r.0.chars().count(), 5), width(|r| r.1.environment.name.chars().count(), 11));
-    let head =
-        format!("{:<a$}  {:<b$}  {:<20}  {:<20}  COMPLETE", "PHASE", "ENVIRONMENT", "OPENS", "GOES UP");
+    let head = format!("{:<a$}  {:<b$}  {:<20}  {:<20}  COMPLETE", "PHASE", "ENVIRONMENT", "OPENS", "GOES UP");
     let _ = writeln!(text, "{head}");
     for (phase, dates) in &rows {
         let at = |at: Option<Time>| at.map_or_else(|| "never".to_owned(), |at| staged.minute(at));
