@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Connection, Known, Output, named, online, runs, schedule};
 use crate::analysis::{CheckLedger, Outcome, judge};
-use crate::api::{Armed, Check, ConditionStatus, MigrationRun, RunState, Time, Wait};
+use crate::api::{Armed, Check, ConditionStatus, MigrationRun, OverrideStatus, PendingAction, RunState, Time, Wait};
 use crate::engine::calendar::distance;
 use crate::engine::{Measure, Question};
 use crate::shell::prometheus::Prometheus;
@@ -34,6 +34,10 @@ struct Explanation {
     summary: String,
     environments: Vec<Environment>,
     pauses: Vec<String>,
+    /// What people have overridden and is still in force.
+    overrides: Vec<String>,
+    /// What happens soon if nobody stops it.
+    pending: Vec<String>,
     /// Runs that are stored but cannot be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unreadable: Vec<String>,
@@ -89,7 +93,7 @@ async fn gather(client: &Client, namespace: &str, name: &str) -> Result<Explanat
     // All at once: a person asks most when a Prometheus does not answer.
     let all = join_all(own.iter().map(|run| evidence(&prometheus, run))).await;
     for (run, evidence) in own.iter().zip(all) {
-        let key = run.spec.environment.to_string();
+        let key = place(&run.spec.environment.namespace, &run.spec.environment.name);
         let of = explanation.environments.iter_mut();
         if let Some(e) =
             of.into_iter().find(|e| e.phase == run.spec.phase && e.environment == key && e.epoch == run.spec.epoch)
@@ -156,7 +160,7 @@ fn explain(schedule: &Known, runs: &[MigrationRun]) -> Explanation {
         let of = run.and_then(|r| r.status.as_ref());
         Environment {
             phase: e.phase.clone(),
-            environment: format!("{}/{}", e.namespace, e.environment),
+            environment: place(&e.namespace, &e.environment),
             epoch: e.epoch,
             state: e.state,
             since: e.since,
@@ -197,9 +201,35 @@ fn explain(schedule: &Known, runs: &[MigrationRun]) -> Explanation {
             .iter()
             .map(|p| format!("{} since {}: {}", p.intervention, clock(p.since), p.reason))
             .collect(),
+        overrides: overrides(&status.overrides),
+        pending: status.pending_actions.iter().map(pending).collect(),
         unreadable: Vec::new(),
         next: next(schedule),
     }
+}
+
+/// An Environment as it is named; Work may have none.
+fn place(namespace: &str, name: &str) -> String {
+    if name.is_empty() { "-".to_owned() } else { format!("{namespace}/{name}") }
+}
+
+fn overrides(all: &[OverrideStatus]) -> Vec<String> {
+    let now = crate::shell::clock::now();
+    let in_force = all.iter().filter(|o| o.what.until > now);
+    let told = in_force.map(|o| {
+        let what = match (&o.what.wait, &o.what.check) {
+            (Some(wait), _) => format!("{wait:?}"),
+            (None, check) => format!("check {}", check.as_deref().unwrap_or_default()),
+        };
+        format!("{what} until {} by {}: {}", clock(o.what.until), o.intervention, o.reason)
+    });
+    told.collect()
+}
+
+fn pending(action: &PendingAction) -> String {
+    let left = distance(crate::shell::clock::now(), action.at);
+    let (check, at) = (&action.check, clock(action.at));
+    format!("{:?} of {} at {at} (in {left}), for check {check}: {}", action.action, action.run, action.message)
 }
 
 fn summary(schedule: &Known) -> String {
@@ -224,8 +254,10 @@ fn next(schedule: &Known) -> String {
     if holds("Stalled") {
         return "nothing, before a person corrects what is said above".to_owned();
     }
-    let first = status.environments.iter().find(|e| !matches!(e.state, RunState::Completed | RunState::Finished));
+    let over = |s: RunState| matches!(s, RunState::Completed | RunState::Finished | RunState::Skipped);
+    let first = status.environments.iter().find(|e| !over(e.state));
     match first {
+        None if !status.environments.is_empty() => "the end of the watch".to_owned(),
         None => "the controller's first look".to_owned(),
         Some(e) => match e.state {
             RunState::Pending => format!(
@@ -234,7 +266,10 @@ fn next(schedule: &Known) -> String {
                 e.environment,
                 if e.message.is_empty() { "its turn comes" } else { &e.message }
             ),
-            RunState::Gating => format!("the flip of {} {}, as soon as nothing is waited for", e.phase, e.environment),
+            RunState::Gating if e.environment.is_empty() => {
+                format!("the turn of {}, as soon as nothing is waited for", e.phase)
+            }
+            RunState::Gating => format!("the turn of {} {}, as soon as nothing is waited for", e.phase, e.environment),
             RunState::Flipping | RunState::Verifying => {
                 format!("the soak of {} {}, once its pods run on the new value", e.phase, e.environment)
             }
@@ -288,6 +323,12 @@ fn told(explanation: &Explanation) -> String {
     }
     for pause in &explanation.pauses {
         let _ = writeln!(text, "paused by {pause}");
+    }
+    for line in &explanation.overrides {
+        let _ = writeln!(text, "overridden: {line}");
+    }
+    for line in &explanation.pending {
+        let _ = writeln!(text, "pending: {line}");
     }
     let _ = writeln!(text, "\nnext: {}", explanation.next);
     text

@@ -209,8 +209,7 @@ fn predecessors(view: &View, state: &State, run: &Run, gates: &mut Gates) {
 fn promotion(view: &View, run: &Run, gates: &mut Gates) {
     let Some((phase, _)) = view.step_of(run) else { return };
     let Some(point) = &phase.point_of_no_return else { return };
-    let this_epoch = |at: Time| run.spec.opened_by.as_ref().is_none_or(|o| o.at <= at);
-    if view.status.promotions.iter().any(|p| p.phase == phase.name && this_epoch(p.at)) {
+    if view.promoted(phase, run).is_some() {
         return;
     }
     let when = point.after.map_or_else(|| "from there on".to_owned(), |after| format!("{after} after its beginning"));

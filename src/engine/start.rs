@@ -84,6 +84,8 @@ pub(super) fn timing(view: &View, state: &State, run: &Run, now: Time) -> Timing
             timing.until = calendar.next_open(start);
             timing.next = timing.next.into_iter().chain([start]).min();
         }
+        // A Promote that came after the start is a person's word that it may begin now.
+        Begins::At(start) if view.promoted(phase, run).is_some_and(|at| at >= start) => {}
         Begins::At(start) => missed(plan, run, (phase, step), start, calendar, now, &mut timing),
     }
     timing

@@ -103,6 +103,12 @@ impl View {
         self.overridden(run, |o| o.check.as_deref() == Some(check))
     }
 
+    /// When a person let the phase of a run pass its point of no return, for the run's epoch.
+    pub fn promoted(&self, phase: &PhasePlan, run: &Run) -> Option<Time> {
+        let this_epoch = |at: Time| run.spec.opened_by.as_ref().is_none_or(|o| o.at <= at);
+        self.status.promotions.iter().find(|p| p.phase == phase.name && this_epoch(p.at)).map(|p| p.at)
+    }
+
     /// The phase and the environment that a run serves, where the plan still has them.
     pub fn step_of(&self, run: &Run) -> Option<(&PhasePlan, &EnvironmentPlan)> {
         let plan = self.plan.as_ref().ok()?;

@@ -108,7 +108,8 @@ impl Named {
                     times: 1,
                 };
                 let curves = vec![bad(&first.key, first.part(1), Some(first.part(2)), Some(1))];
-                let promotion = Reaction { when: Occasion::Promotion, order: Ordered::Promote, ..reaction.clone() };
+                let promotion =
+                    Reaction { when: Occasion::Promotion, order: Ordered::Promote, times: 2, ..reaction.clone() };
                 Declared { curves, people: vec![reaction, promotion], ..world }
             }
             Self::Crashes => {

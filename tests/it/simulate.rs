@@ -57,6 +57,25 @@ fn lives_of_the_whole_schedule() {
 }
 
 #[test]
+fn lives_of_the_other_schedules() {
+    for (schedule, place) in [
+        ("unified-conversation", "production"),
+        ("dialog-context-repository", "blue"),
+        ("event-based-persistence", "production"),
+        ("component-template", "production"),
+    ] {
+        let (file, breach) = (format!("schedules/{schedule}.yaml"), format!("breach-in={place}"));
+        let worlds = ["calm", &breach, "prometheus-outage", "late-regression", "hand-edit", "slow-people"];
+        let lives = worlds.map(|world| {
+            let output = hoist(&["simulate", &file, "--at", "2026-01-01", "--world", world]);
+            let code = output.status.code().expect("an exit code");
+            format!("$ hoist simulate {file} --at 2026-01-01 --world {world}\n{}exit {code}\n", text(&output.stdout))
+        });
+        expect_file![golden(&format!("lives-{schedule}.txt"))].assert_eq(&lives.join("\n"));
+    }
+}
+
+#[test]
 fn a_daemon_that_dies_often_ends_as_one_that_lives() {
     let ends = |world: &str| {
         let told = json(&[SHORT, "--world", world]);

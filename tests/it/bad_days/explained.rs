@@ -60,7 +60,7 @@ async fn what_people_stopped() {
     explains(&stage, "no controller has looked at it yet").await;
     stage.start_controller();
     explains(&stage, "waits, Evidence: check errors breaches before the flip: 0.3 is above max 0.05").await;
-    explains(&stage, "next: the flip of eu eu, as soon as nothing is waited for").await;
+    explains(&stage, "next: the turn of eu eu, as soon as nothing is waited for").await;
 
     stage.patch(&json!({ "spec": { "suspend": true } })).await;
     explains(&stage, "waits, Suspend: the schedule is suspended (spec.suspend)").await;
