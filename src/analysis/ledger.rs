@@ -1,6 +1,7 @@
 //! What is known of one check since the rollout was complete: a pure fold over its measurements.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 
@@ -54,7 +55,7 @@ pub fn on_grid(check: &Check, step: TimeDelta, at: Time) -> Time {
 /// The fold. Equal measurements give an equal ledger, whether they came one by one or all at once after a restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckLedger {
-    check: Check,
+    check: Arc<Check>,
     /// No measurement reaches back before this (W of law 6).
     settled: Time,
     /// The first moment; its measurement speaks for all the time since the rollout settled.
@@ -82,7 +83,7 @@ impl CheckLedger {
         let first =
             on_grid(check, step(check), settled + Self::first_window(check, scrape).delta() + step(check) - SECOND);
         Self {
-            check: check.clone(),
+            check: Arc::new(check.clone()),
             settled,
             first,
             next: first,

@@ -1,5 +1,7 @@
 //! Raising: from open gates through the fence to a completed rollout.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 
 use crate::api::{
@@ -90,7 +92,7 @@ impl Pass<'_> {
         };
         let Some(prometheus) = plan.prometheus.clone() else { return };
         let observe = observes(self.view);
-        let armed = Armed {
+        let armed = Arc::new(Armed {
             at: self.now,
             mode: if observe { Mode::Observe } else { Mode::Act },
             targets: found.targets.iter().map(|(t, _)| t.clone()).collect(),
@@ -101,7 +103,7 @@ impl Pass<'_> {
             time_zone: (!phase.covers.is_empty()).then(|| step.zone.name().to_owned()),
             deadline: whole.deadline,
             scope: whole.scope,
-        };
+        });
         if observe {
             let flip = Flip { armed, attempt: None };
             run.go(

@@ -1,6 +1,7 @@
 //! What Hoist knows of a schedule: its runs, in a form in which a state carries just what is true in it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::analysis::{CheckLedger, QuietLedger};
 use crate::api::{
@@ -42,7 +43,7 @@ pub struct RunLedger {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flip {
     /// What watching and rolling back need.
-    pub armed: Armed,
+    pub armed: Arc<Armed>,
     /// The attempt that is in work or that succeeded; nothing in `Observe`, or between two attempts.
     pub attempt: Option<Attempt>,
 }
@@ -238,7 +239,7 @@ impl Run {
             message: self.message.clone(),
             held: self.held.clone(),
             waits: self.waits.clone(),
-            armed: flip.map(|f| f.armed.clone()),
+            armed: flip.map(|f| (*f.armed).clone()),
             attempt: flip.and_then(|f| f.attempt.clone()),
             attempts: self.attempts,
             rolled_out: self.stage.rolled_out(),
@@ -331,7 +332,7 @@ pub fn clip(text: &str) -> String {
 }
 
 fn stage(status: &MigrationRunStatus) -> Option<Stage> {
-    let flip = || Some(Flip { armed: status.armed.clone()?, attempt: status.attempt.clone() });
+    let flip = || Some(Flip { armed: Arc::new(status.armed.clone()?), attempt: status.attempt.clone() });
     Some(match status.state {
         RunState::Pending | RunState::Gating => Stage::Gating,
         RunState::Flipping => Stage::Flipping(flip()?),

@@ -1,6 +1,7 @@
 //! What people and neighbours say: the schedule, its plan, the orders, and who else is at work.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::api::{
     EnvironmentKey, InterventionSpec, MigrationScheduleStatus, Mode, OnDelete, OverriddenWait, Override, PauseStatus,
@@ -26,7 +27,7 @@ pub struct View {
     /// Whether the finalizer is on it.
     pub finalizer: bool,
     /// The plan, or what is wrong with it: then only watching and retreat are possible.
-    pub plan: Result<Plan, Vec<Problem>>,
+    pub plan: Result<Arc<Plan>, Vec<Problem>>,
     /// What of the spec acts at once, where the spec can be read at all.
     pub policy: Option<Policy>,
     /// What was said of it last.

@@ -86,7 +86,9 @@ pub fn view(
     let namespace = object.namespace().unwrap_or_default();
     let uid = object.uid().unwrap_or_default();
     let plan = match subject.spec() {
-        Ok(spec) => Plan::parse(&namespace, spec, &places(world, &namespace, object.labels(), spec, fresh)),
+        Ok(spec) => {
+            Plan::parse(&namespace, spec, &places(world, &namespace, object.labels(), spec, fresh)).map(Arc::new)
+        }
         Err(error) => Err(vec![Problem {
             path: "spec".to_owned(),
             message: format!("the stored object cannot be read: {error}"),

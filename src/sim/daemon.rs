@@ -1,5 +1,7 @@
 //! The daemon: one pass as the shell makes it, over a world that may fail at every step.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 
 use crate::api::{FINALIZER, InterventionStatus, Time};
@@ -18,7 +20,7 @@ const RETRY: TimeDelta = TimeDelta::seconds(2);
 /// How soon the watch on its own writes wakes the daemon.
 const ECHO: TimeDelta = TimeDelta::seconds(1);
 
-type Parsed = (Result<Plan, Vec<Problem>>, Option<Policy>);
+type Parsed = (Result<Arc<Plan>, Vec<Problem>>, Option<Policy>);
 
 /// The last parsed plan: parsing is the slowest part of a pass, and its input seldom changes.
 #[derive(Clone, Debug, Default)]
@@ -267,7 +269,7 @@ impl World {
                     freezes: freezes.collect(),
                 };
                 let policy = Policy { mode: spec.mode, suspend: spec.suspend, on_delete: spec.on_delete };
-                (Plan::parse(&self.original.namespace, spec, &places), Some(policy))
+                (Plan::parse(&self.original.namespace, spec, &places).map(Arc::new), Some(policy))
             }
             _ => {
                 let message = "the stored object cannot be read".to_owned();

@@ -6,7 +6,6 @@ use super::{Orders, actor, names, something_is_meant};
 use crate::engine::gate::is_latest;
 use crate::engine::hint::nearest;
 use crate::engine::latest::Latest;
-use crate::engine::plan::Plan;
 use crate::engine::state::{Run, Stage, State};
 use crate::engine::view::{Order, View};
 
@@ -117,7 +116,7 @@ impl Orders {
 
 /// Refuses the name of a check that neither the plan nor anything raised has.
 fn known(view: &View, state: &State, check: &str) -> Result<(), String> {
-    let planned = view.plan.iter().flat_map(Plan::steps).filter_map(|(_, e)| e.flip.as_ref().ok());
+    let planned = view.plan.iter().flat_map(|plan| plan.steps()).filter_map(|(_, e)| e.flip.as_ref().ok());
     let planned = planned.flat_map(|f| &f.checks);
     let armed = state.runs.values().filter_map(|r| r.stage.flip()).flat_map(|f| &f.armed.checks);
     let names: Vec<&str> = planned.chain(armed).map(|c| c.name.as_str()).collect();

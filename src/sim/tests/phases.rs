@@ -270,7 +270,7 @@ fn a_soak_sees_a_night_and_the_whole_is_watched_for_a_while() {
         05-05 09:00:02  1 a          Gating → Flipping          every gate is open
         05-05 09:00:03  1 a          Flipping → Verifying       the flag is up; its pods are not proven yet
         05-05 09:00:23  1 a          Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-06 04:00:00  1 a          Soaking → Completed        soaked for 30m: every check passes
+        05-06 04:00:00  1 a          Soaking → Completed        soaked for 30m and saw Weekday, Night: every check passes
         05-06 04:00:02  2 b          Gating → Flipping          every gate is open
         05-06 04:00:03  2 b          Flipping → Verifying       the flag is up; its pods are not proven yet
         05-06 04:00:23  2 b          Verifying → Soaking        the rollout is complete; soaks for 30m
