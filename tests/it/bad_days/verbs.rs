@@ -63,7 +63,7 @@ async fn orders_that_match_nothing_are_refused_with_a_sentence() {
     stage.apply(&Plan::quick("60s").with("/phases", later)).await.expect("applied");
     for (args, code, sentence) in [
         (&["resume", "--reason", "r"][..], 1, "no pause is in force"),
-        (&["retry", "--reason", "r"], 1, "no environment that is meant was rolled back or is held"),
+        (&["retry", "--reason", "r"], 1, "no environment that is meant was rolled back, is held"),
         (&["rollback", "--reason", "r"], 1, "Refused: no raised flag is meant; use Pause"),
         (&["rollback"], 2, "--reason"),
         (&["rollback", "--reason", "r", "--phase", "x", "--sooner"], 2, "--sooner"),
