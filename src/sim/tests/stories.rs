@@ -446,7 +446,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn the_laws_hold_in_every_story() {
-    let cases = number("HOIST_SIM_SEEDS", 150) as u32;
+    let cases = number("HOIST_SIM_SEEDS", 100) as u32;
     let mut seed = [7; 32];
     seed[..8].copy_from_slice(&number("HOIST_SIM_FROM", 1).to_le_bytes());
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
