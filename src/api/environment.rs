@@ -216,14 +216,21 @@ fn default_tenant_header() -> String {
 #[serde(rename_all = "camelCase")]
 pub struct AllowedSchedules {
     /// Namespaces with all of these labels. `kubernetes.io/metadata.name` selects one by name.
-    pub namespace_selector: NamespaceSelector,
+    pub namespace_selector: LabelSelector,
 }
 
-/// A selector of namespaces by their labels.
+/// Objects with all of these labels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct NamespaceSelector {
+pub struct LabelSelector {
     /// Labels that must all be there.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
     pub match_labels: BTreeMap<String, LabelValue>,
+}
+
+impl LabelSelector {
+    /// Whether something with these labels is selected.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.match_labels.iter().all(|(name, value)| labels.get(name) == Some(&value.0))
+    }
 }

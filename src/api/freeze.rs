@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LabelValue, Moment, Yearly};
+use super::{FrozenTime, LabelSelector, Moment, Yearly};
 
 /// A time when nothing advances, for every schedule that it selects. It never keeps a flag from going back. An edit takes
 /// effect at once, for whatever was not sent yet.
@@ -69,23 +69,13 @@ pub enum Strength {
     Advance,
 }
 
-/// Objects with all of these labels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LabelSelector {
-    /// Labels that must all be there.
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
-    pub match_labels: BTreeMap<String, LabelValue>,
-}
-
-impl LabelSelector {
-    /// Whether something with these labels is selected.
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.match_labels.iter().all(|(name, value)| labels.get(name) == Some(&value.0))
-    }
-}
-
 impl FreezeSpec {
+    /// Its time, as an entry of a calendar has it.
+    pub fn time(&self, name: &str) -> FrozenTime {
+        let Self { from, to, yearly, .. } = *self;
+        FrozenTime { name: name.to_owned(), from, to, yearly, reason: self.reason.clone() }
+    }
+
     /// Whether a schedule with these labels, in a namespace with those, is concerned.
     pub fn concerns(&self, schedule: &BTreeMap<String, String>, namespace: &BTreeMap<String, String>) -> bool {
         self.schedule_selector.as_ref().is_none_or(|s| s.matches(schedule))

@@ -196,6 +196,11 @@ impl RunState {
         matches!(self, Self::Flipping | Self::Verifying | Self::Soaking | Self::RollingBack)
     }
 
+    /// Whether what comes after may begin: it is complete, or was left out.
+    pub const fn is_done(self) -> bool {
+        matches!(self, Self::Completed | Self::Finished | Self::Skipped)
+    }
+
     /// Whether nothing more will come of this run.
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Finished | Self::RolledBack | Self::Skipped)

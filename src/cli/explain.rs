@@ -254,8 +254,7 @@ fn next(schedule: &Known) -> String {
     if holds("Stalled") {
         return "nothing, before a person corrects what is said above".to_owned();
     }
-    let over = |s: RunState| matches!(s, RunState::Completed | RunState::Finished | RunState::Skipped);
-    let first = status.environments.iter().find(|e| !over(e.state));
+    let first = status.environments.iter().find(|e| !e.state.is_done());
     match first {
         None if !status.environments.is_empty() => "the end of the watch".to_owned(),
         None => "the controller's first look".to_owned(),

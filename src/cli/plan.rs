@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::page::page;
 use super::scene::{Input, Looked, Progress, Staged, Stop, printed};
 use super::validate::files::Warning;
-use crate::api::Time;
+use crate::api::{PhaseKind, Time};
 use crate::engine::laws::Violation;
 use crate::engine::{PhasePlan, Plan};
 use crate::sim::{Dates, Declared, Finish, LIVES, Pace, Story, quantile};
@@ -60,7 +60,7 @@ struct Planning<'a> {
 struct Phase {
     name: String,
     number: Option<String>,
-    kind: String,
+    kind: PhaseKind,
     environments: Vec<Dates>,
     /// The path of the phase in the schedule, before which everything that is said of it begins.
     path: String,
@@ -90,27 +90,20 @@ fn planning<'a>(looked: &Looked, staged: Staged<'a>, lives: u64) -> Result<Plann
     };
     // What `hoist validate` lets through has a plan.
     let plan = staged.scene.plan().ok();
-    let phases = phases(&staged, plan.as_ref(), &story);
+    let phases = phases(plan.as_ref(), &story);
     let warnings = warnings::warnings(&looked.files, &staged, plan.as_ref(), &story, &phases);
     Ok(Planning { staged, story, phases, finish, lives, warnings })
 }
 
-fn phases(staged: &Staged, plan: Option<&Plan>, story: &Story) -> Vec<Phase> {
-    let written = serde_json::to_value(&staged.planned.schedule.spec).unwrap_or_default();
+fn phases(plan: Option<&Plan>, story: &Story) -> Vec<Phase> {
     let of = |(i, phase): (usize, &PhasePlan)| Phase {
         name: phase.name.clone(),
         number: phase.number.clone(),
-        kind: kind(&written, i),
+        kind: phase.kind,
         environments: phase.environments.iter().map(|e| Dates::of(story, phase, e)).collect(),
         path: format!("spec.phases[{i}]"),
     };
     plan.into_iter().flat_map(|p| &p.phases).enumerate().map(of).collect()
-}
-
-/// The kind of a phase; one that has none flips flags.
-fn kind(spec: &Value, phase: usize) -> String {
-    let kind = spec.pointer(&format!("/phases/{phase}/kind")).and_then(Value::as_str);
-    kind.unwrap_or("Flip").to_owned()
 }
 
 /// When each of many lives is complete, by all processors.

@@ -230,10 +230,15 @@ pub(super) fn printed(result: std::io::Result<()>, code: ExitCode) -> ExitCode {
     }
 }
 
-/// An environment with its phase, as people call it: `3.1 eu`, or `rollout eu` where the phase has no number.
+/// A step of a life, as people call it.
 pub(super) fn label(step: &crate::sim::Step) -> String {
-    let phase = step.number.as_ref().unwrap_or(&step.phase);
     let epoch = if step.epoch > 1 { format!(" #{}", step.epoch) } else { String::new() };
-    let place = if step.environment.name.is_empty() { &step.phase } else { &step.environment.name };
-    if place == phase { format!("{place}{epoch}") } else { format!("{phase} {place}{epoch}") }
+    place_label(step.number.as_ref(), &step.phase, &step.environment.name) + &epoch
+}
+
+/// An environment with its phase, as people call it: `3.1 eu`, or `rollout eu` where the phase has no number.
+pub(super) fn place_label(number: Option<&String>, phase: &str, environment: &str) -> String {
+    let number = number.map_or(phase, String::as_str);
+    let place = if environment.is_empty() { phase } else { environment };
+    if place == number { place.to_owned() } else { format!("{number} {place}") }
 }

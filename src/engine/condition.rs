@@ -6,7 +6,7 @@ use super::latest::Latest;
 use super::order::Orders;
 use super::plan::{EnvironmentPlan, PhasePlan, Plan};
 use super::start::{Begins, begins};
-use super::state::{Run, State, clip};
+use super::state::{Run, State, clip, place_label};
 use super::view::View;
 
 /// What one condition says.
@@ -158,8 +158,7 @@ fn overdue(view: &View, summary: &MigrationScheduleStatus, now: Time) -> String 
     let phases = view.plan.iter().flat_map(|plan| &plan.phases);
     let late = phases.filter_map(|phase| {
         let end = phase.end.filter(|end| end.at <= now)?;
-        let ended = |s: RunState| matches!(s, RunState::Completed | RunState::Finished | RunState::Skipped);
-        let open = summary.environments.iter().any(|e| e.phase == phase.name && !ended(e.state));
+        let open = summary.environments.iter().any(|e| e.phase == phase.name && !e.state.is_done());
         open.then(|| format!("; phase {} was to be complete by {end}", phase.name))
     });
     late.collect()
@@ -255,8 +254,7 @@ fn ready(
     let message = next.map_or_else(
         || watched(view, state),
         |e| {
-            let next = format!("{} {}", e.phase, e.environment);
-            let parts = [format!("{} is next", next.trim_end()), e.message.clone()];
+            let parts = [format!("{} is next", place_label(&e.phase, &e.environment)), e.message.clone()];
             parts.into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join("; ")
         },
     );

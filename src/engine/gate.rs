@@ -10,7 +10,7 @@ use super::plan::FlipPlan;
 use super::probe::{FoundWorkload, Observations, WorkloadKey, WorkloadReading};
 use super::quiet;
 use super::start::{Timing, timing};
-use super::state::{Run, State};
+use super::state::{Run, State, place_label};
 use super::target::{FoundTarget, StampKind, TargetPlan, TargetReading};
 use super::view::{View, pause_of};
 
@@ -200,8 +200,8 @@ fn predecessors(view: &View, state: &State, run: &Run, gates: &mut Gates) {
     }
     for place in missing.into_iter().filter(|place| latest.run(*place).is_none()) {
         let Some((phase, environment)) = plan.step(place) else { continue };
-        let label = format!("{} {}", phase.name, environment.key.name);
-        gates.wait(Gate::Predecessor, format!("waits for {}, which is not begun", label.trim_end()));
+        let label = place_label(&phase.name, &environment.key.name);
+        gates.wait(Gate::Predecessor, format!("waits for {label}, which is not begun"));
     }
 }
 
@@ -262,8 +262,7 @@ fn flip_gates(view: &View, run: &Run, flip: &FlipPlan, seen: &Observations, now:
                 })
             }
         };
-        let forgiven = view.overridden_check(run, &check.name).is_some_and(|until| now < until);
-        if !forgiven && !check.dry_run {
+        if view.counts(run, check, now) {
             evidence_gate(&check.name, judged, gates);
         }
     }

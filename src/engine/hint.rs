@@ -9,6 +9,11 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates.into_iter().filter_map(|c| Some((near(c)?, c))).min_by_key(|(distance, _)| *distance).map(|(_, c)| c)
 }
 
+/// `did you mean ...?` of a name, where one is near.
+pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(word, candidates).map(|near| format!("did you mean {near}?"))
+}
+
 /// How many letters differ, are too many or too few, or have changed places with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());

@@ -261,7 +261,7 @@ pub fn in_turn(sent: &[Turn]) -> Result<(), Violation> {
         }
         let done = |phase: &str, key: &EnvironmentKey| {
             let state = raise.states.get(&(phase.to_owned(), key.clone()));
-            matches!(state, Some(RunState::Completed | RunState::Finished | RunState::Skipped))
+            state.is_some_and(|s| s.is_done())
         };
         let Some(own) = raise.phases.iter().position(|p| p.name == raise.step.0) else {
             return broken(8, format!("{} was raised for a phase that is not in the schedule", raise.place));

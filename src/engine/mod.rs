@@ -32,6 +32,7 @@ pub use plan::{EnvironmentPlan, FlipPlan, PhasePlan, Places, Plan, Problem, Step
 pub use probe::{
     FoundWorkload, Measure, Measured, Observations, Probe, Question, WorkloadKey, WorkloadReading, probes,
 };
+pub use start::IN_TIME;
 pub use state::{Flip, Run, RunLedger, Stage, State};
 pub use step::step;
 pub use target::{

@@ -12,6 +12,9 @@ impl Pass<'_> {
     /// it stays, whatever the plan says later.
     pub(super) fn note_points_of_no_return(&mut self) {
         let Ok(plan) = &self.view.plan else { return };
+        if plan.phases.iter().all(|p| p.point_of_no_return.is_none()) {
+            return;
+        }
         let passed = passed(plan, &Latest::of(plan, &self.state));
         for (phase, at) in passed {
             if at > self.now {

@@ -120,8 +120,11 @@ impl Pass<'_> {
                 Some((run.spec.phase.clone(), run.label(), record.clone()))
             })
             .collect();
+        if causes.is_empty() {
+            return;
+        }
         let names: Vec<String> = self.state.runs.keys().cloned().collect();
-        for name in names.into_iter().filter(|_| !causes.is_empty()) {
+        for name in names {
             let Some(mut run) = self.state.runs.get(&name).cloned() else { continue };
             let reachable = run.writes(self.view.mode()) && run.no_return.is_none();
             let Some(flip) = run.stage.raised().cloned().filter(|_| reachable) else { continue };

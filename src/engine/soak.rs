@@ -30,7 +30,8 @@ impl Pass<'_> {
             return;
         }
         let ledger = self.state.ledgers.get(&run.name).cloned().unwrap_or_default();
-        let asked: Vec<&CheckLedger> = ledger.checks.iter().filter(|c| self.counts(run, c)).collect();
+        let asked: Vec<&CheckLedger> =
+            ledger.checks.iter().filter(|c| self.view.counts(run, c.check(), self.now)).collect();
         let mut waits = Vec::new();
         // A check that only says something says nothing more once it has breached.
         let told = |c: &CheckLedger| c.check().on_breach == OnBreach::Notify && c.latched().is_some();
@@ -40,7 +41,7 @@ impl Pass<'_> {
         let covered = covered_at(&flip.armed.covers, zone, rolled_out).filter(|(_, at)| *at > over);
         let time = covered.map_or(over, |(_, at)| at);
         let of = covered.map(|(cover, _)| format!(", to have seen six hours of {cover:?}")).unwrap_or_default();
-        let cut_short = self.view.overridden_wait(run, OverriddenWait::Soak).is_some_and(|until| self.now < until);
+        let cut_short = self.view.overridden_wait(run, OverriddenWait::Soak, self.now).is_some();
         if let Some(why) = missing
             .or_else(|| (self.now < time).then(|| format!("soaks until {}{of}", time.format("%Y-%m-%d %H:%M:%S UTC"))))
             .filter(|_| !cut_short)
@@ -120,9 +121,10 @@ impl Pass<'_> {
             .filter_map(|c| Some((c.check(), c.latched()?)))
             .collect();
         breaches.sort_by_key(|(_, breach)| breach.at);
-        let stops =
-            |run: &Run, check: &str| self.view.overridden_check(run, check).is_some_and(|until| self.now < until);
-        run.pending = run.pending.take().filter(|pending| !stops(run, &pending.check));
+        let stopped = |p: &PendingAction| self.view.is_overridden(run, &p.check, self.now);
+        if run.pending.as_ref().is_some_and(stopped) {
+            run.pending = None;
+        }
         let observes = !run.writes(self.view.mode()) || run.no_return.is_some();
         let soon = |check: &Check| check.countdown.filter(|_| !observes);
         let goes_back = |check: &Check| check.on_breach == OnBreach::Rollback;
@@ -164,13 +166,6 @@ impl Pass<'_> {
         false
     }
 
-    /// Whether a check stops or rolls back anything now.
-    fn counts(&self, run: &Run, ledger: &CheckLedger) -> bool {
-        let check = ledger.check();
-        let forgiven = self.view.overridden_check(run, &check.name).is_some_and(|until| self.now < until);
-        !check.dry_run && !forgiven
-    }
-
     /// Whether a moment is due that was neither answered nor refused in this pass.
     fn behind(&self, ledger: &RunLedger) -> bool {
         ledger.checks.iter().any(|c| c.latched().is_none() && c.next() <= self.now && !self.tried(c))
@@ -189,7 +184,7 @@ impl Pass<'_> {
             *ledger = RunLedger { checks: checks(flip, rolled_out), rolled_out: Some(rolled_out), ..ledger.clone() };
         }
         for check in &mut ledger.checks {
-            if let Some(until) = self.view.overridden_check(run, &check.check().name) {
+            if let Some(until) = self.view.forgiven(run, &check.check().name) {
                 check.forgive(until);
             }
             let Some(measured) = seen.measurements.get(&(run.name.clone(), check.check().name.clone())) else {

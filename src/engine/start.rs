@@ -11,7 +11,7 @@ use super::state::{Run, State};
 use super::view::View;
 
 /// A flip that was not begun this soon after its start was missed.
-const IN_TIME: TimeDelta = TimeDelta::minutes(15);
+pub const IN_TIME: TimeDelta = TimeDelta::minutes(15);
 
 /// How far ahead edges of a calendar are looked for; a pass comes sooner than this anyway.
 const AHEAD: TimeDelta = TimeDelta::hours(1);
@@ -58,7 +58,7 @@ pub(super) struct Timing {
 /// Looks at the calendar of a run and at the start of its phase.
 pub(super) fn timing(view: &View, state: &State, run: &Run, now: Time) -> Timing {
     let Some((phase, step)) = view.step_of(run) else { return Timing::default() };
-    if let Some(until) = view.overridden_wait(run, OverriddenWait::Calendar).filter(|until| now < *until) {
+    if let Some(until) = view.overridden_wait(run, OverriddenWait::Calendar, now) {
         return Timing { next: Some(until), ..Timing::default() };
     }
     let calendar = match &step.calendar {
@@ -99,7 +99,7 @@ fn begun(state: &State, phase: &PhasePlan) -> bool {
 
 /// The first moment from now on, and before the limit, at which a run must not be raised any more.
 pub(super) fn closes(view: &View, state: &State, run: &Run, now: Time, limit: Time) -> Option<Time> {
-    if let Some(until) = view.overridden_wait(run, OverriddenWait::Calendar).filter(|until| now < *until) {
+    if let Some(until) = view.overridden_wait(run, OverriddenWait::Calendar, now) {
         return Some(until).filter(|until| *until < limit);
     }
     let (phase, step) = view.step_of(run)?;

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use crate::analysis::{CheckLedger, QuietLedger};
 use crate::api::{
     Armed, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held, HeldReason, MigrationRun,
-    MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, RollbackRecord, RunState, Time, Transition, Wait,
+    MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, RollbackRecord, RunState, ScheduleRef, Time, Transition,
+    Wait,
 };
 
+use super::plan::{EnvironmentPlan, PhasePlan};
 use super::target::{Owner, digest};
+use super::view::View;
 
 /// The most transitions that a run keeps.
 const KEPT_TRANSITIONS: usize = 20;
@@ -117,7 +120,7 @@ impl Stage {
 
     /// Whether nothing more is waited for here: what comes after it may begin.
     pub fn is_done(&self) -> bool {
-        matches!(self, Self::Completed(..) | Self::Worked | Self::Finished(_) | Self::Skipped)
+        self.state().is_done()
     }
 
     /// The rollback, once decided.
@@ -171,6 +174,20 @@ pub struct Run {
 }
 
 impl Run {
+    /// The first epoch of an environment of a phase, in `Gating`.
+    pub(super) fn first(view: &View, phase: &PhasePlan, environment: &EnvironmentPlan, now: Time) -> Self {
+        let spec = MigrationRunSpec {
+            format_version: FORMAT_VERSION,
+            schedule: ScheduleRef { name: view.name.clone(), uid: view.uid.clone() },
+            phase: phase.name.clone(),
+            number: phase.number.clone(),
+            environment: environment.key.clone(),
+            epoch: 1,
+            opened_by: None,
+        };
+        Self::open(&view.namespace, spec, now)
+    }
+
     /// A new run in `Gating`.
     pub fn open(namespace: &str, spec: MigrationRunSpec, now: Time) -> Self {
         Self {
@@ -317,8 +334,13 @@ impl Run {
     /// The phase as people say it.
     pub fn label(&self) -> String {
         let number = self.spec.number.as_ref().map(|n| format!("{n} ")).unwrap_or_default();
-        format!("{number}{} {}", self.spec.phase, self.spec.environment.name).trim_end().to_owned()
+        number + &place_label(&self.spec.phase, &self.spec.environment.name)
     }
+}
+
+/// A phase and an environment as people say them; Work may have no environment.
+pub(super) fn place_label(phase: &str, environment: &str) -> String {
+    format!("{phase} {environment}").trim_end().to_owned()
 }
 
 /// Cuts a sentence to what a status field may hold.

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use crate::api::{
-    CheckOutcome, CheckStatus, FORMAT_VERSION, Gate, MigrationRunSpec, OnDelete, PauseStatus, ScheduleRef, Time, Wait,
-};
+use crate::api::{CheckOutcome, CheckStatus, Gate, OnDelete, PauseStatus, Time, Wait};
 
 use super::condition::report;
 use super::decision::{Decision, Finalizer, Lower, Motion, Raise, Restart, Seal};
@@ -133,16 +131,7 @@ impl<'a> Pass<'a> {
 
     fn open(&mut self, phase: &PhasePlan, environment: &EnvironmentPlan) {
         self.must_be_kept();
-        let spec = MigrationRunSpec {
-            format_version: FORMAT_VERSION,
-            schedule: ScheduleRef { name: self.view.name.clone(), uid: self.view.uid.clone() },
-            phase: phase.name.clone(),
-            number: phase.number.clone(),
-            environment: environment.key.clone(),
-            epoch: 1,
-            opened_by: None,
-        };
-        let run = Run::open(&self.view.namespace, spec, self.now);
+        let run = Run::first(self.view, phase, environment, self.now);
         self.state.runs.insert(run.name.clone(), run);
     }
 

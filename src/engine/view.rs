@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::api::{
-    EnvironmentKey, InterventionSpec, MigrationScheduleStatus, Mode, OnDelete, OverriddenWait, Override, PauseStatus,
-    PhaseKind, TargetPlace, Time,
+    Check, EnvironmentKey, InterventionSpec, MigrationScheduleStatus, Mode, OnDelete, OverriddenWait, Override,
+    PauseStatus, PhaseKind, TargetPlace, Time,
 };
 
 use super::plan::{EnvironmentPlan, FlipPlan, PhasePlan, Plan, Problem};
@@ -85,23 +85,30 @@ impl View {
     }
 
     /// Until when a person overrode a wait, or a check, of a run; the latest of them, also where it is over.
-    pub fn overridden(&self, run: &Run, what: impl Fn(&Override) -> bool) -> Option<Time> {
+    fn overridden(&self, run: &Run, what: impl Fn(&Override) -> bool) -> Option<Time> {
         let all = self.status.overrides.iter().filter(|o| what(&o.what));
-        let of_run = all.filter(|o| {
-            o.phase.as_ref().is_none_or(|phase| *phase == run.spec.phase)
-                && o.environment.as_ref().is_none_or(|e| *e == run.spec.environment.name)
-        });
+        let of_run = all.filter(|o| is_about(o.phase.as_ref(), o.environment.as_ref(), run));
         of_run.map(|o| o.what.until).max()
     }
 
-    /// Until when a wait of a run is not waited for.
-    pub fn overridden_wait(&self, run: &Run, wait: OverriddenWait) -> Option<Time> {
-        self.overridden(run, |o| o.wait == Some(wait))
+    /// Until when a wait of a run is not waited for, where it is not now.
+    pub fn overridden_wait(&self, run: &Run, wait: OverriddenWait, now: Time) -> Option<Time> {
+        self.overridden(run, |o| o.wait == Some(wait)).filter(|until| now < *until)
     }
 
-    /// Until when a check of a run neither stops nor rolls back anything.
-    pub fn overridden_check(&self, run: &Run, check: &str) -> Option<Time> {
+    /// Until when what a check of a run finds is forgiven, also where that is over.
+    pub fn forgiven(&self, run: &Run, check: &str) -> Option<Time> {
         self.overridden(run, |o| o.check.as_deref() == Some(check))
+    }
+
+    /// Whether a check of a run is overridden now: it neither stops nor rolls back anything.
+    pub fn is_overridden(&self, run: &Run, check: &str, now: Time) -> bool {
+        self.forgiven(run, check).is_some_and(|until| now < until)
+    }
+
+    /// Whether what a check of a run finds has consequences now.
+    pub fn counts(&self, run: &Run, check: &Check, now: Time) -> bool {
+        !check.dry_run && !self.is_overridden(run, &check.name, now)
     }
 
     /// When a person let the phase of a run pass its point of no return, for the run's epoch.
@@ -129,8 +136,10 @@ impl View {
 
 /// The pause that holds a run, where there is one.
 pub fn pause_of<'a>(pauses: &'a [PauseStatus], run: &Run) -> Option<&'a PauseStatus> {
-    pauses.iter().find(|p| {
-        p.phase.as_ref().is_none_or(|phase| *phase == run.spec.phase)
-            && p.environment.as_ref().is_none_or(|e| *e == run.spec.environment.name)
-    })
+    pauses.iter().find(|p| is_about(p.phase.as_ref(), p.environment.as_ref(), run))
+}
+
+/// Whether something that is limited to a phase or an environment, or to neither, is about a run.
+fn is_about(phase: Option<&String>, environment: Option<&String>, run: &Run) -> bool {
+    phase.is_none_or(|phase| *phase == run.spec.phase) && environment.is_none_or(|e| *e == run.spec.environment.name)
 }

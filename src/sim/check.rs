@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::TimeDelta;
 
-use crate::api::{FreezeSpec, FrozenTime, MigrationRun, OverriddenWait, RunState, Strength, Time};
+use crate::api::{FreezeSpec, MigrationRun, OverriddenWait, RunState, Strength, Time};
 use crate::engine::laws::{self, Sent, Turn, Violation};
 use crate::engine::{Decision, Finalizer, Motion, Observations, Probe, Raise, Stage, pause_of, probes, step};
 
@@ -55,11 +55,14 @@ impl World {
             self.store.now.runs.values().any(|r| of_phase(r) && r.status.as_ref().is_some_and(|s| s.armed.is_some()));
         let retried = run.status.as_ref().is_some_and(|s| s.attempts > 1);
         let holds = |f: &&FreezeSpec| f.strength == Strength::Advance || !(begun || retried);
-        calendars.extend(self.store.now.freezes.iter().filter(|(_, f)| holds(f)).map(|(name, f)| {
-            let FreezeSpec { from, to, yearly, .. } = *f;
-            let time = FrozenTime { name: name.clone(), from, to, yearly, reason: f.reason.clone() };
-            (f.time_zone.clone(), Vec::new(), vec![time])
-        }));
+        calendars.extend(
+            self.store
+                .now
+                .freezes
+                .iter()
+                .filter(|(_, f)| holds(f))
+                .map(|(name, f)| (f.time_zone.clone(), Vec::new(), vec![f.time(name)])),
+        );
         let status = schedule.status.as_ref();
         let let_pass = status.into_iter().flat_map(|s| &s.overrides).any(|o| {
             let of_run = o.phase.as_ref().is_none_or(|p| *p == run.spec.phase)
@@ -215,7 +218,8 @@ impl World {
             let Some(status) = &run.status else { return Some(format!("{:?} has no status", run.metadata.name)) };
             let told = status.held.is_some() || !status.waits.is_empty();
             let fine = match status.state {
-                RunState::Completed | RunState::Finished | RunState::RolledBack | RunState::Skipped => true,
+                RunState::RolledBack => true,
+                state if state.is_done() => true,
                 RunState::Pending => false,
                 _ => told,
             };
@@ -223,8 +227,7 @@ impl World {
                 return Some(format!("{} is {} and says nothing", run.spec.environment, status.state));
             }
         }
-        let ended = |s: RunState| matches!(s, RunState::Completed | RunState::Finished | RunState::Skipped);
-        let moving = latest.iter().all(|r| r.status.as_ref().is_some_and(|s| ended(s.state)));
+        let moving = latest.iter().all(|r| r.status.as_ref().is_some_and(|s| s.state.is_done()));
         // `Completed`, or `Stalled` with its sentence.
         let said = schedule.status.as_ref().is_some_and(|s| {
             let known = |c: &crate::api::Condition| matches!(c.type_.as_str(), "Completed" | "Stalled");

@@ -2,6 +2,7 @@
 
 use super::super::described::sentences;
 use super::super::page::{Section, row};
+use super::super::scene::place_label;
 use super::Planning;
 use super::table::finish;
 use crate::api::Time;
@@ -11,22 +12,20 @@ pub(super) fn section(planning: &Planning) -> Section {
     let staged = &planning.staged;
     let plan = staged.scene.plan().ok();
     let rows = plan.iter().flat_map(Plan::steps).map(|(phase, environment)| {
-        let number = phase.number.as_ref().unwrap_or(&phase.name);
-        let label = format!("{number} {}", environment.key.name);
+        let label = place_label(phase.number.as_ref(), &phase.name, &environment.key.name);
         let calendar = environment.calendar.as_ref().ok();
         row(&planning.story, &phase.name, (label, phase.name.clone()), &environment.key, calendar)
     });
     let mut table = Vec::new();
     for phase in &planning.phases {
         for dates in &phase.environments {
-            let number = phase.number.as_ref().unwrap_or(&phase.name);
             let at = |at: Option<Time>| at.map_or_else(|| "never".to_owned(), |at| staged.minute(at));
             let gates = dates.gates.iter().map(|g| {
                 let until = g.to.map_or_else(|| "the end".to_owned(), |to| staged.minute(to));
                 format!("{} (until {until})", g.message)
             });
             table.push(vec![
-                format!("{number} {}", dates.environment.name),
+                place_label(phase.number.as_ref(), &phase.name, &dates.environment.name),
                 phase.name.clone(),
                 at(dates.opens),
                 if dates.work { "nothing (Work)".to_owned() } else { at(dates.flips) },

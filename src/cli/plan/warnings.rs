@@ -6,11 +6,8 @@ use super::super::scene::Staged;
 use super::super::validate::files::{Files, Warning};
 use super::Phase;
 use crate::api::Window;
-use crate::engine::{PhasePlan, Plan};
+use crate::engine::{IN_TIME, PhasePlan, Plan};
 use crate::sim::{Outcome, Story};
-
-/// A flip that was not begun this soon after its start was missed.
-const IN_TIME: TimeDelta = TimeDelta::minutes(15);
 
 struct Look<'a> {
     files: &'a Files,

@@ -2,18 +2,18 @@
 
 use super::super::described::sentences;
 use super::super::page::{Section, row};
-use super::super::scene::{Staged, label};
+use super::super::scene::{Staged, place_label};
 use super::table::{ended, lines};
 use crate::api::RunState;
 use crate::engine::Plan;
-use crate::sim::{Move, Step, Story, Waited};
+use crate::sim::{Move, Story, Waited};
 
 pub(super) fn section(staged: &Staged, story: &Story, seed: u64) -> Section {
     let plan = staged.scene.plan().ok();
     let rows = plan.iter().flat_map(Plan::steps).map(|(phase, environment)| {
         let key = &environment.key;
-        let step = Step { phase: phase.name.clone(), number: phase.number.clone(), environment: key.clone(), epoch: 1 };
-        row(story, &phase.name, (label(&step), phase.name.clone()), key, environment.calendar.as_ref().ok())
+        let label = place_label(phase.number.as_ref(), &phase.name, &key.name);
+        row(story, &phase.name, (label, phase.name.clone()), key, environment.calendar.as_ref().ok())
     });
     let told = lines(staged, story, happens, waits).into_iter().map(|l| vec![l.who, staged.read(l.at), l.what, l.why]);
     let mut about =

@@ -211,8 +211,7 @@ pub fn freeze_problems(name: &str, freeze: &FreezeSpec) -> Vec<Problem> {
 
 fn freeze_hours(name: &str, freeze: &FreezeSpec, problems: &mut Problems) -> Option<Arc<Hours>> {
     let zone = zone("spec.timeZone", &freeze.time_zone, problems);
-    let FreezeSpec { from, to, yearly, .. } = *freeze;
-    let time = FrozenTime { name: name.to_owned(), from, to, yearly, reason: freeze.reason.clone() };
+    let time = freeze.time(name);
     let span = span(&time, zone).map_err(|(message, hint)| problems.add("spec".to_owned(), message, hint)).ok()?;
     let owner = match freeze.strength {
         Strength::Start => "(a Freeze of starts)",

@@ -1,10 +1,10 @@
 //! What people let pass: a point of no return, what is left out, a wait or a check.
 
-use crate::api::{FORMAT_VERSION, MigrationRunSpec, OverrideStatus, PromotionStatus, ScheduleRef, Time};
+use crate::api::{OverrideStatus, PromotionStatus, Time};
 
 use super::{Orders, actor, names, something_is_meant};
 use crate::engine::gate::is_latest;
-use crate::engine::hint::nearest;
+use crate::engine::hint::did_you_mean;
 use crate::engine::latest::Latest;
 use crate::engine::state::{Run, Stage, State};
 use crate::engine::view::{Order, View};
@@ -52,16 +52,7 @@ impl Orders {
                 if !names(order, &phase.name, &environment.key.name) {
                     continue;
                 }
-                let spec = MigrationRunSpec {
-                    format_version: FORMAT_VERSION,
-                    schedule: ScheduleRef { name: view.name.clone(), uid: view.uid.clone() },
-                    phase: phase.name.clone(),
-                    number: phase.number.clone(),
-                    environment: environment.key.clone(),
-                    epoch: 1,
-                    opened_by: None,
-                };
-                let mut run = Run::open(&view.namespace, spec, now);
+                let mut run = Run::first(view, phase, environment, now);
                 run.go(Stage::Skipped, &reason, &by, now);
                 left_out.push(run.label());
                 self.opened.push(run);
@@ -123,6 +114,6 @@ fn known(view: &View, state: &State, check: &str) -> Result<(), String> {
     if names.contains(&check) {
         return Ok(());
     }
-    let near = nearest(check, names).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    let near = did_you_mean(check, names).map(|near| format!("; {near}")).unwrap_or_default();
     Err(format!("this schedule has no check {check}{near}"))
 }

@@ -11,7 +11,7 @@ use crate::api::{
 
 use crate::engine::decision::OrderAnswer;
 use crate::engine::gate::is_latest;
-use crate::engine::state::{Run, Stage, State};
+use crate::engine::state::{Run, Stage, State, place_label};
 use crate::engine::view::{Order, View};
 
 /// The most pauses that people can have in force. A status holds one more.
@@ -195,7 +195,7 @@ fn something_is_meant(view: &View, state: &State, order: &Order) -> Result<(), S
     if let (Ok(plan), false) = (&view.plan, state.runs.values().any(|run| meant(order, run)))
         && !plan.steps().any(|(phase, e)| names(order, &phase.name, &e.key.name))
     {
-        let steps = plan.steps().map(|(phase, e)| format!("{} {}", phase.name, e.key.name).trim_end().to_owned());
+        let steps = plan.steps().map(|(phase, e)| place_label(&phase.name, &e.key.name));
         return Err(format!("nothing of this schedule is meant; it has {}", steps.collect::<Vec<_>>().join(", ")));
     }
     Ok(())

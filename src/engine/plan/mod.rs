@@ -142,6 +142,8 @@ impl Plan {
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
+        let frozen = freezes(&places.freezes);
+        let advance = frozen.as_ref().map(|(_, advance)| advance);
         let phases = spec.phases.iter().zip(sequence).enumerate().map(|(i, (phase, before))| PhasePlan {
             name: phase.name.clone(),
             number: phase.number.clone(),
@@ -158,16 +160,16 @@ impl Plan {
             max_parallel: usize::try_from(phase.max_parallel).unwrap_or(1).max(1),
             barrier: phase.barrier,
             point_of_no_return: phase.point_of_no_return.clone(),
-            environments: EnvironmentPlan::of_phase(namespace, i, spec, places, &calendars),
+            environments: EnvironmentPlan::of_phase(namespace, i, spec, places, &calendars, advance),
         });
         Ok(Self {
             deadline: spec.rollback.deadline,
             scope: spec.rollback.scope,
             watch: spec.watch.unwrap_or_default(),
             zone: calendars.zone,
-            starts: freezes(&places.freezes).map(|(starts, _)| starts).unwrap_or_default(),
             late: calendars.late,
             phases: phases.collect(),
+            starts: frozen.map(|(starts, _)| starts).unwrap_or_default(),
         })
     }
 

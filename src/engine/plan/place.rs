@@ -9,7 +9,7 @@ use crate::api::{
 };
 
 use super::{EnvironmentPlan, FlipPlan, Places, only_flag, resolve};
-use crate::engine::calendar::{Reading, Zone, freezes};
+use crate::engine::calendar::{Calendar, Reading, Zone};
 use crate::engine::target::TargetPlan;
 
 impl EnvironmentPlan {
@@ -20,10 +20,10 @@ impl EnvironmentPlan {
         spec: &MigrationScheduleSpec,
         places: &Places,
         calendars: &Reading,
+        frozen: Result<&Calendar, &String>,
     ) -> Vec<Self> {
         let Some(phase) = spec.phases.get(index) else { return Vec::new() };
-        let frozen = freezes(&places.freezes).map(|(_, advance)| advance);
-        let calendar = |key: &EnvironmentKey, found| calendars.calendar(index, key, found)?.and(frozen.as_ref());
+        let calendar = |key: &EnvironmentKey, found| calendars.calendar(index, key, found)?.and(frozen);
         if phase.environments.is_empty() {
             let key = EnvironmentKey { namespace: namespace.to_owned(), name: String::new() };
             let calendar = calendar(&key, None);
@@ -73,10 +73,11 @@ fn served(
     if namespace == key.namespace {
         return Ok(());
     }
-    let allowed = environment.spec.allowed_schedules.as_ref().is_some_and(|a| {
-        let wanted = &a.namespace_selector.match_labels;
-        !wanted.is_empty() && wanted.iter().all(|(name, value)| labels.get(name) == Some(&value.0))
-    });
+    let allowed = environment
+        .spec
+        .allowed_schedules
+        .as_ref()
+        .is_some_and(|a| !a.namespace_selector.match_labels.is_empty() && a.namespace_selector.matches(labels));
     if allowed {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analysis::{QueryShape, Scope, inspect, render};
 use crate::api::{Check, Duration, EnvironmentKey, Flag, MigrationScheduleSpec, PhaseKind, Quiet, Threshold};
-use crate::engine::hint::nearest;
+use crate::engine::hint::did_you_mean;
 
 use super::{Problem, only_flag, resolve};
 
@@ -96,8 +96,7 @@ impl Problems {
             self.add(format!("{path}.for"), "quiet for no time says nothing".to_owned(), "such as 7d");
         }
         if !checks.clone().any(|c| c.name == quiet.check) {
-            let near = nearest(&quiet.check, checks.map(|c| c.name.as_str()));
-            let hint = near.map(|near| format!("did you mean {near}?")).unwrap_or_default();
+            let hint = did_you_mean(&quiet.check, checks.map(|c| c.name.as_str())).unwrap_or_default();
             self.add(format!("{path}.check"), format!("there is no check {}", quiet.check), &hint);
         }
     }

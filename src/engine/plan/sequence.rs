@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{EnvironmentPlan, PhasePlan, Plan, Problems};
 use crate::api::{MigrationRunSpec, MigrationScheduleSpec};
-use crate::engine::hint::nearest;
+use crate::engine::hint::did_you_mean;
 
 /// A phase and one of its environments, by their places in the plan.
 pub type Step = (usize, usize);
@@ -88,9 +88,8 @@ impl Problems {
     fn named(&mut self, path: String, name: &str, spec: &MigrationScheduleSpec) -> Option<usize> {
         let found = spec.phases.iter().position(|p| p.name == name);
         if found.is_none() {
-            let near = nearest(name, spec.phases.iter().map(|p| p.name.as_str()));
-            let hint = near.map(|near| format!("did you mean {near}?")).unwrap_or_default();
-            self.add(path, format!("this schedule has no phase {name}"), &hint);
+            let hint = did_you_mean(name, spec.phases.iter().map(|p| p.name.as_str()));
+            self.add(path, format!("this schedule has no phase {name}"), &hint.unwrap_or_default());
         }
         found
     }

@@ -30,7 +30,7 @@ fn window(from: &str, to: &str) -> Value {
 }
 
 /// What the latest run waits for, one line for each wait.
-fn waits(world: &World) -> String {
+pub(super) fn waits(world: &World) -> String {
     let runs = world.latest();
     let status = runs.last().and_then(|r| r.status.as_ref());
     let lines = status.iter().flat_map(|s| &s.waits).map(|w| format!("{:?} {}", w.gate, w.message));

@@ -5,6 +5,7 @@
 use expect_test::expect;
 use serde_json::{Value, json};
 
+use super::calendar::waits;
 use super::timelines::{live, values};
 use super::{config_map, minute, schedule, start};
 use crate::api::{MigrationSchedule, RollbackScope};
@@ -295,11 +296,6 @@ fn the_old_path_is_quiet_before_it_is_removed() {
     told.metrics.say("eu", minute(100), minute(101), Sample::Bad);
     told.metrics.outages.push((minute(150), minute(170)));
     told.plan(minute(200), Act::Kill);
-    let waits = |w: &World| {
-        let runs = w.latest();
-        let status = runs.last().and_then(|r| r.status.clone()).expect("a status");
-        status.waits.iter().map(|w| format!("{:?} {}", w.gate, w.message)).collect::<Vec<_>>().join("\n")
-    };
     told.run_until(minute(60)).expect("the laws hold");
     expect!["Quiet check legacy-calls is to be quiet for 3h: it is since 2025-05-05 09:00 UTC, so until 2025-05-05 12:00 UTC"].assert_eq(&waits(&told));
     told.run_until(minute(300)).expect("the laws hold");
