@@ -55,8 +55,6 @@ pub struct Question {
     pub value: String,
     /// A ratio's `total`.
     pub total: Option<String>,
-    /// The time of the newest sample.
-    pub newest: String,
     /// The window that was put in.
     pub window: Option<Duration>,
     /// The first moment.
@@ -74,9 +72,13 @@ impl Question {
         let ratio = check.threshold.ratio.as_ref();
         let total = ratio.map(|r| put(&r.total));
         let value = check.threshold.query.as_ref().or(ratio.map(|r| &r.bad)).map(put).unwrap_or_default();
-        let selectors = inspect(total.as_ref().unwrap_or(&value)).map(|s| s.selectors).unwrap_or_default();
-        let newest = freshness_query(&selectors);
-        Self { value, total, newest, window, from, count: 1, step: check.interval }
+        Self { value, total, window, from, count: 1, step: check.interval }
+    }
+
+    /// The query for the time of the newest sample behind it. It has to be parsed for that, so only who asks it does.
+    pub fn newest(&self) -> String {
+        let selectors = inspect(self.total.as_ref().unwrap_or(&self.value)).map(|s| s.selectors).unwrap_or_default();
+        freshness_query(&selectors)
     }
 
     /// The moments, oldest first.

@@ -137,7 +137,8 @@ async fn ask(server: &Server, question: &Question) -> Result<Vec<Answers>, Failu
         }
     };
     let value = query_all(server, question, &question.value);
-    let newest = query_all(server, question, &question.newest);
+    let newest = question.newest();
+    let newest = query_all(server, question, &newest);
     let (value, total, newest) = futures::try_join!(value, total, newest)?;
     let answers = question.moments().map(|at| Answers {
         at,
