@@ -88,6 +88,11 @@ pub struct ConfigMapTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
     pub key: Option<String>,
+    /// The key of the percentage of users that the flag reaches while it is enabled: `"0"` to `"100"`. Written together
+    /// with the flag, and `"0"` where it goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
+    pub percent_key: Option<String>,
     /// The workloads that read it when they start, restarted after each write.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -111,6 +116,11 @@ pub struct WorkloadEnvTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
     pub env: Option<String>,
+    /// The variable of the percentage of users that the flag reaches while it is enabled: `"0"` to `"100"`. Written
+    /// together with the flag, and `"0"` where it goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
+    pub percent_name: Option<String>,
 }
 
 /// A workload in the Environment's namespace.

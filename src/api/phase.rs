@@ -4,13 +4,14 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Duration, Moment, PhaseCalendar};
+use super::{Check, Duration, Moment, PercentageStep, PhaseCalendar};
 
 /// An ordered part of a schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("self.kind == 'Work' || self.environments.size() > 0").message("a Flip phase names the environments that it flips"),
     validation = Rule::new("self.kind == 'Flip' || !has(self.soak)").message("a Work phase flips nothing, so it has no soak"),
+    validation = Rule::new("self.kind == 'Flip' || !has(self.steps)").message("a Work phase flips nothing, so it has no steps"),
     validation = Rule::new("self.environments.size() > 0 || !has(self.checks)").message("checks are asked of environments, and this phase names none")
 )]
 #[serde(rename_all = "camelCase")]
@@ -75,6 +76,12 @@ pub struct Phase {
     /// The soak of this phase, in place of the schedule's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Soak>,
+    /// How the flag reaches its users, in parts that grow, each with a soak of its own; all of them at once where not given.
+    /// Every target of the flags must take a percentage. An environment that is already raised keeps what it was raised
+    /// with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub steps: Vec<PercentageStep>,
 }
 
 /// What must be so before a phase begins.

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Check, Cover, Duration, FlagValues, Mode, PendingAction, PrometheusSource, RollbackScope, ScheduleRef, TargetPlace,
-    Time, WorkloadRef,
+    Check, Cover, Duration, FlagValues, Mode, PendingAction, Percent, PrometheusSource, RollbackScope, ScheduleRef,
+    TargetPlace, Time, WorkloadRef,
 };
 
 /// One attempt (epoch) at one environment in one phase. Written by Hoist alone; `kubectl get runs` is the story of a
@@ -29,6 +29,7 @@ use super::{
     printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment.name"),
     printcolumn(name = "Epoch", type_ = "integer", json_path = ".spec.epoch"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Percent", type_ = "string", json_path = ".status.step.percent"),
     printcolumn(name = "Held", type_ = "string", json_path = ".status.held.reason"),
     printcolumn(name = "Since", type_ = "date", json_path = ".status.since"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1)
@@ -116,7 +117,11 @@ pub struct MigrationRunStatus {
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub attempts: i64,
-    /// When the rollout of the raised value was complete; the soak counts from here.
+    /// The step that the flag is at, or is being raised to, where it goes in steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepStatus>,
+    /// When the rollout of the raised value was complete; the soak counts from here. While the flag is raised to the next
+    /// step, that of the step before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_out: Option<Time>,
     /// The rollback, once decided.
@@ -318,7 +323,7 @@ pub struct Armed {
     pub checks: Vec<Check>,
     /// Where they are asked.
     pub prometheus: PrometheusSource,
-    /// The soak.
+    /// The soak; that of the last step, where the flag goes in steps.
     pub soak: Duration,
     /// What it must have seen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -328,11 +333,43 @@ pub struct Armed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub time_zone: Option<String>,
+    /// The steps; none where all users are reached at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub steps: Vec<ArmedStep>,
     /// The rollback's deadline.
     pub deadline: Duration,
     /// How far a breach reaches.
     #[serde(default, skip_serializing_if = "RollbackScope::is_environment")]
     pub scope: RollbackScope,
+}
+
+/// A step as it was armed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ArmedStep {
+    /// How many of the users.
+    pub percent: Percent,
+    /// Its soak.
+    pub soak: Duration,
+    /// What that must have seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub covers: Vec<Cover>,
+}
+
+/// Where a flag that goes in steps has come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepStatus {
+    /// 1 for the first.
+    #[schemars(range(min = 1, max = 10))]
+    pub number: i32,
+    /// How many there are.
+    #[schemars(range(min = 1, max = 10))]
+    pub of: i32,
+    /// How many of the users it reaches.
+    pub percent: Percent,
 }
 
 /// One armed place: a flag, its values, and where it is written.
@@ -346,6 +383,10 @@ pub struct ArmedTarget {
     pub values: FlagValues,
     /// Where it is written.
     pub place: TargetPlace,
+    /// The key or variable of the percentage, beside the value, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub percent_key: Option<String>,
     /// The object's `metadata.uid`.
     #[schemars(length(max = 64))]
     pub uid: String,

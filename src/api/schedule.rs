@@ -385,6 +385,8 @@ pub struct OverrideStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub environment: Option<String>,
+    /// When it was ordered.
+    pub at: Time,
     /// What is overridden, and until when.
     #[serde(rename = "override")]
     pub what: Override,

@@ -77,6 +77,7 @@ impl Told<'_> {
             HandSet::Enabled => "sets the flag to its enabled value",
             HandSet::Disabled => "lowers the flag",
             HandSet::Other => "sets the flag to a value that is none of its own",
+            HandSet::Percentage => "sets another percentage beside the flag",
         };
         let when = match (drift.at, drift.after_flip) {
             (Some(at), _) => self.moment(at),

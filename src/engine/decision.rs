@@ -1,6 +1,6 @@
 //! A decision is data: what the runs will say, what is sent, and when to look again.
 
-use crate::api::{ArmedTarget, MigrationScheduleStatus, OrderOutcome, Time, Transition, WorkloadRef};
+use crate::api::{ArmedTarget, MigrationScheduleStatus, OrderOutcome, Percent, Time, Transition, WorkloadRef};
 
 use super::probe::WorkloadKey;
 use super::state::State;
@@ -45,6 +45,8 @@ pub struct Raise {
     pub target: ArmedTarget,
     /// The version that was read.
     pub resource_version: String,
+    /// How many of the users it reaches, for a target that takes a percentage.
+    pub percent: Percent,
     /// Whether the field may be taken from another manager; only where the value read is `disabled`.
     pub force: bool,
     /// The stamp.

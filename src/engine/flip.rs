@@ -17,7 +17,7 @@ use super::soak::checks;
 use super::start::closes;
 use super::state::{Flip, Run, RunLedger, Stage};
 use super::step::Pass;
-use super::target::{Stamp, StampKind, Standing, TargetPlan, TargetReading, standing};
+use super::target::{Expected, Stamp, StampKind, Standing, TargetPlan, TargetReading, standing};
 
 /// A raise that was not sent within this is not sent any more.
 const SEND_WITHIN: TimeDelta = TimeDelta::seconds(10);
@@ -92,6 +92,7 @@ impl Pass<'_> {
         };
         let Some(prometheus) = plan.prometheus.clone() else { return };
         let observe = observes(self.view);
+        let covers = phase.steps.iter().any(|s| !s.covers.is_empty()) || !phase.covers.is_empty();
         let armed = Arc::new(Armed {
             at: self.now,
             mode: if observe { Mode::Observe } else { Mode::Act },
@@ -100,12 +101,14 @@ impl Pass<'_> {
             prometheus,
             soak: phase.soak,
             covers: phase.covers.clone(),
-            time_zone: (!phase.covers.is_empty()).then(|| step.zone.name().to_owned()),
+            time_zone: covers.then(|| step.zone.name().to_owned()),
+            // What others raise is not Hoist's to share out.
+            steps: if observe { Vec::new() } else { phase.steps.clone() },
             deadline: whole.deadline,
             scope: whole.scope,
         });
+        let flip = Flip { armed, attempt: None, step: 0, before: None };
         if observe {
-            let flip = Flip { armed, attempt: None };
             run.go(
                 Stage::Verifying(flip),
                 "others raised the flag; mode is Observe, so it is only watched",
@@ -115,7 +118,6 @@ impl Pass<'_> {
             return self.wake_in(TimeDelta::seconds(1));
         }
         let versions: Vec<String> = found.targets.into_iter().map(|(_, version)| version).collect();
-        let flip = Flip { armed, attempt: None };
         let reason = match &run.spec.opened_by {
             None => "every gate is open".to_owned(),
             Some(opened) => format!("every gate is open; epoch opened by Intervention {}", opened.intervention),
@@ -126,7 +128,7 @@ impl Pass<'_> {
     }
 
     /// Writes down an attempt and what it sends.
-    fn attempt(&mut self, run: &mut Run, mut flip: Flip, which: &[usize], versions: &[String]) {
+    pub(super) fn attempt(&mut self, run: &mut Run, mut flip: Flip, which: &[usize], versions: &[String]) {
         run.attempts += 1;
         run.waits.clear();
         run.held = None;
@@ -145,6 +147,7 @@ impl Pass<'_> {
             self.raises.push(Raise {
                 target: target.clone(),
                 resource_version: version.clone(),
+                percent: flip.percent(),
                 // A flag that is up already is joined: its value is taken from nobody, an earlier seal's stamp is.
                 force: reads(&target.values.disabled) || reads(&target.values.enabled),
                 stamp: self.stamp(run, StampKind::Raised, &attempt.decision, None),
@@ -172,10 +175,16 @@ impl Pass<'_> {
 
     /// How each armed target stands; nothing for one that was not seen or could not be read.
     pub(super) fn standings(&self, run: &Run, flip: &Flip) -> Vec<Option<Standing>> {
-        let observes = flip.armed.mode == Mode::Observe;
+        let expected = Expected {
+            run: &run.reference(),
+            epoch: run.spec.epoch,
+            observes: flip.armed.mode == Mode::Observe,
+            percent: flip.percent(),
+            before: flip.percent_before(),
+        };
         let one = |t: &ArmedTarget| {
             let reading = self.seen.targets.get(&t.place)?.as_ref().ok()?;
-            Some(standing(t, &run.reference(), run.spec.epoch, observes, reading))
+            Some(standing(t, &expected, reading))
         };
         flip.armed.targets.iter().map(one).collect()
     }
@@ -200,7 +209,9 @@ impl Pass<'_> {
             return;
         }
         if standings.iter().all(|s| *s == Standing::Up) {
-            run.go(Stage::Verifying(flip.clone()), "the flag is up; its pods are not proven yet", "hoist", self.now);
+            let flip = Flip { before: None, ..flip };
+            let reason = format!("the flag is up{}; its pods are not proven yet", flip.share());
+            run.go(Stage::Verifying(flip.clone()), &reason, "hoist", self.now);
             return self.verifying(run, flip);
         }
         match &flip.attempt {
@@ -227,13 +238,13 @@ impl Pass<'_> {
 
     /// Watches the part of a flip that is up, and puts it back where the rest does not follow.
     fn stays_in_part(&mut self, run: &mut Run, flip: &Flip, standings: &[Standing]) -> bool {
-        if !standings.contains(&Standing::Up) {
+        if !standings.iter().any(Standing::is_up) {
             return false;
         }
         if self.rollout_breaches(run, flip) {
             return true;
         }
-        let part = standings.iter().any(|s| *s != Standing::Up);
+        let part = standings.contains(&Standing::Up) && standings.iter().any(|s| *s != Standing::Up);
         if part && self.now - run.since >= IN_PART_FOR {
             let reason =
                 format!("the flip arrived in part and was not completed within {} minutes", IN_PART_FOR.num_minutes());
@@ -270,23 +281,27 @@ impl Pass<'_> {
             return;
         }
         flip.attempt = None;
-        run.stage = Stage::Flipping(flip);
+        run.stage = Stage::Flipping(flip.clone());
         match foreign {
-            Some(message) => self.give_up(run, &message, standings),
+            Some(message) => self.give_up(run, flip, &message, standings),
             None if standings.contains(&Standing::Up) => {
                 let message = "the flip arrived in part; what is missing is sent again".to_owned();
                 self.wait(run, vec![(Gate::Target, message)]);
             }
             None => {
-                self.give_up(run, "the flip did not arrive; its targets are sealed against a late write", standings);
+                let reason = "the flip did not arrive; its targets are sealed against a late write";
+                self.give_up(run, flip, reason, standings);
             }
         }
     }
 
-    /// Goes back to the gates where nothing of the flip is up; else waits for a person.
-    fn give_up(&mut self, run: &mut Run, reason: &str, standings: &[Standing]) {
+    /// Goes back to the gates where nothing of the flip is up, or to the step before; else waits for a person.
+    fn give_up(&mut self, run: &mut Run, flip: Flip, reason: &str, standings: &[Standing]) {
         if standings.contains(&Standing::Up) {
             run.hold(HeldReason::Drifted, reason, self.now);
+        } else if let Some(rolled_out) = flip.before {
+            let before = Flip { step: flip.step.saturating_sub(1), before: None, ..flip };
+            run.go(Stage::Soaking(before, rolled_out), reason, "hoist", self.now);
         } else {
             run.go(Stage::Gating, reason, "hoist", self.now);
         }
@@ -346,7 +361,7 @@ impl Pass<'_> {
         }
         let ledger = RunLedger { checks: checks(&flip, self.now), rolled_out: Some(self.now), ..RunLedger::default() };
         self.state.ledgers.insert(run.name.clone(), ledger);
-        let reason = format!("the rollout is complete; soaks for {}", flip.armed.soak);
+        let reason = format!("the rollout is complete{}; soaks for {}", flip.share(), flip.soak().0);
         run.go(Stage::Soaking(flip, self.now), &reason, "hoist", self.now);
     }
 
@@ -417,7 +432,7 @@ impl Pass<'_> {
 /// Whether a raise of this run could still arrive at a target, or be sent to it: the value is as it was armed.
 fn may_rise(run: &Run, target: &ArmedTarget, standing: &Standing) -> bool {
     match standing {
-        Standing::Down(_) | Standing::Sealed(_) => true,
+        Standing::Down(_) | Standing::Sealed(_) | Standing::Behind => true,
         Standing::UpByOthers(by) => run.takes_over(&target.values.enabled, by.owner.as_ref()),
         _ => false,
     }
@@ -429,10 +444,13 @@ fn meddled(target: &ArmedTarget, standing: &Standing) -> Option<String> {
     match standing {
         Standing::UpByOthers(by) => Some(format!("{place} was set to {} by {by} meanwhile", target.values.enabled)),
         Standing::Third(value, by) => Some(format!("{place} was set to {value} by {by} meanwhile")),
+        Standing::OtherShare(share, by) => {
+            Some(format!("the percentage beside {place} was set to {share} by {by} meanwhile"))
+        }
         Standing::Missing => Some(format!("{place} was deleted meanwhile")),
         Standing::Replaced(_) => Some(format!("{place} was deleted and made anew meanwhile")),
         Standing::Unreadable(why) => Some(format!("{place}: {why}")),
-        Standing::Up | Standing::Closed(_) | Standing::Sealed(_) | Standing::Down(_) => None,
+        Standing::Up | Standing::Behind | Standing::Closed(_) | Standing::Sealed(_) | Standing::Down(_) => None,
     }
 }
 

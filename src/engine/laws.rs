@@ -28,6 +28,8 @@ pub enum Trace {
         opened_at: Option<Time>,
         /// The state.
         state: RunState,
+        /// The step that it is at, 1 for the first; 0 where there are none.
+        step: i32,
         /// The decision id of the attempt in work.
         decision: Option<String>,
     },
@@ -82,6 +84,10 @@ pub struct Turn {
     pub promoted: Vec<String>,
     /// The latest state of every environment that had a run.
     pub states: BTreeMap<(String, EnvironmentKey), RunState>,
+    /// When it was sent.
+    pub at: Time,
+    /// Until when the step before soaks; nothing for a first step, or where a person cut the soak short.
+    pub soaks_until: Option<Time>,
 }
 
 /// A law that was broken, and by what.
@@ -186,16 +192,19 @@ pub fn no_resurrection(trace: &[Trace]) -> Result<(), Violation> {
 /// # Errors
 /// A run that came back.
 pub fn one_way(trace: &[Trace]) -> Result<(), Violation> {
-    let mut last: BTreeMap<&str, RunState> = BTreeMap::new();
+    let mut last: BTreeMap<&str, (RunState, i32)> = BTreeMap::new();
     for entry in trace {
-        let Trace::Stored { run, state, .. } = entry else {
+        let Trace::Stored { run, state, step, .. } = entry else {
             if *entry == Trace::Restored {
                 last.clear();
             }
             continue;
         };
-        let before = last.insert(run, *state);
+        let known = last.insert(run, (*state, *step));
+        let before = known.map(|(state, _)| state);
+        let rises = known.is_some_and(|(before, at)| before == RunState::Soaking && *step == at + 1);
         let back = match before {
+            _ if rises && *state == RunState::Flipping => false,
             Some(RunState::RolledBack) => *state != RunState::RolledBack,
             Some(RunState::RollingBack) => !matches!(state, RunState::RollingBack | RunState::RolledBack),
             Some(RunState::Finished | RunState::Skipped) => Some(*state) != before,
@@ -258,6 +267,9 @@ pub fn in_turn(sent: &[Turn]) -> Result<(), Violation> {
         let back = |state: &RunState| matches!(state, RunState::RollingBack | RunState::RolledBack);
         if let Some((other, state)) = raise.states.iter().find(|(step, state)| **step != raise.step && back(state)) {
             return broken(8, format!("{} was raised while {other:?} was {state}", raise.place));
+        }
+        if let Some(until) = raise.soaks_until.filter(|until| raise.at < *until) {
+            return broken(10, format!("{} was raised to its next step at {}, before {until}", raise.place, raise.at));
         }
         let done = |phase: &str, key: &EnvironmentKey| {
             let state = raise.states.get(&(phase.to_owned(), key.clone()));
@@ -395,6 +407,10 @@ mod tests {
     use super::*;
 
     fn stored(state: RunState) -> Trace {
+        at_step(state, 0)
+    }
+
+    fn at_step(state: RunState, step: i32) -> Trace {
         Trace::Stored {
             run: "conduit/repo-eu-1".to_owned(),
             phase: "eu".to_owned(),
@@ -402,6 +418,7 @@ mod tests {
             epoch: 1,
             opened_at: None,
             state,
+            step,
             decision: None,
         }
     }
@@ -414,5 +431,10 @@ mod tests {
         assert!(one_way(&[stored(Soaking), stored(Gating)]).is_err());
         assert!(one_way(&[stored(Verifying), stored(Flipping)]).is_err());
         assert_eq!(one_way(&[stored(Soaking), Trace::Restored, stored(Gating)]), Ok(()));
+        assert!(one_way(&[stored(Soaking), stored(Flipping)]).is_err(), "there is no next step");
+        let step = |step| [Flipping, Verifying, Soaking].map(|state| at_step(state, step));
+        assert_eq!(one_way(&[step(1), step(2)].concat()), Ok(()));
+        assert!(one_way(&[step(1), step(3)].concat()).is_err());
+        assert!(one_way(&[at_step(Soaking, 2), at_step(Flipping, 2)]).is_err());
     }
 }

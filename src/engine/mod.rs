@@ -16,6 +16,7 @@ mod order;
 mod plan;
 mod probe;
 mod quiet;
+mod rise;
 mod rollback;
 mod soak;
 mod start;
@@ -36,6 +37,6 @@ pub use start::IN_TIME;
 pub use state::{Flip, Run, RunLedger, Stage, State};
 pub use step::step;
 pub use target::{
-    Foreign, FoundTarget, Owner, Stamp, StampKind, Standing, TargetPlan, TargetReading, digest, standing,
+    Expected, Foreign, FoundTarget, Owner, Stamp, StampKind, Standing, TargetPlan, TargetReading, digest, standing,
 };
 pub use view::{Neighbours, Order, Policy, View, pause_of};

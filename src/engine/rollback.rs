@@ -253,7 +253,7 @@ impl Pass<'_> {
                 Some(Standing::UpByOthers(by)) => {
                     drift = Some(format!("{place} was set to {enabled} by {by} after the rollback; it is left alone"));
                 }
-                Some(Standing::Up) => {
+                Some(Standing::Up | Standing::Behind | Standing::OtherShare(..)) => {
                     drift = Some(format!("{place} is {enabled} again after the rollback; it is left alone"));
                 }
                 Some(Standing::Third(value, by)) => {

@@ -2,9 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::api::{
-    Action, ArmedTarget, Check, CheckOutcome, Gate, HeldReason, OnBreach, OverriddenWait, PendingAction, Time,
-};
+use crate::api::{Action, ArmedTarget, Check, CheckOutcome, Gate, HeldReason, OnBreach, PendingAction, Time};
 
 use super::calendar::{Zone, covered_at};
 use super::flip::workloads;
@@ -29,19 +27,21 @@ impl Pass<'_> {
         if !self.evidence(run, &flip, rolled_out) {
             return;
         }
+        let (soak, covers) = flip.soak();
         let ledger = self.state.ledgers.get(&run.name).cloned().unwrap_or_default();
         let asked: Vec<&CheckLedger> =
             ledger.checks.iter().filter(|c| self.view.counts(run, c.check(), self.now)).collect();
         let mut waits = Vec::new();
         // A check that only says something says nothing more once it has breached.
         let told = |c: &CheckLedger| c.check().on_breach == OnBreach::Notify && c.latched().is_some();
-        let missing = asked.iter().filter(|c| !told(c)).find_map(|c| c.missing(flip.armed.soak, self.now));
-        let over = rolled_out + flip.armed.soak.delta();
+        let missing = asked.iter().filter(|c| !told(c)).find_map(|c| c.missing(soak, self.now));
+        let over = rolled_out + soak.delta();
         let zone = flip.armed.time_zone.as_deref().and_then(|name| Zone::find(name).ok()).unwrap_or(Zone::UTC);
-        let covered = covered_at(&flip.armed.covers, zone, rolled_out).filter(|(_, at)| *at > over);
+        let covered = covered_at(covers, zone, rolled_out).filter(|(_, at)| *at > over);
         let time = covered.map_or(over, |(_, at)| at);
         let of = covered.map(|(cover, _)| format!(", to have seen six hours of {cover:?}")).unwrap_or_default();
-        let cut_short = self.view.overridden_wait(run, OverriddenWait::Soak, self.now).is_some();
+        let later_step = (flip.step > 0).then_some(rolled_out);
+        let cut_short = self.view.soak_cut_short(run, later_step, self.now);
         if let Some(why) = missing
             .or_else(|| (self.now < time).then(|| format!("soaks until {}{of}", time.format("%Y-%m-%d %H:%M:%S UTC"))))
             .filter(|_| !cut_short)
@@ -59,19 +59,21 @@ impl Pass<'_> {
         waits.extend(self.unseen(&flip).map(|why| (Gate::Target, why)));
         waits.extend(self.shaky(&flip).map(|why| (Gate::Workload, why)));
         waits.extend(end_gates(self.view, &self.stops(), run));
-        let over = waits.is_empty() && run.held.is_none();
-        self.wait(run, waits);
         self.wake_at(time);
-        if over {
-            let seen: Vec<String> = flip.armed.covers.iter().map(|c| format!("{c:?}")).collect();
-            let seen = if seen.is_empty() { String::new() } else { format!(" and saw {}", seen.join(", ")) };
-            let reason = if cut_short {
-                "a person ended the soak with an Override".to_owned()
-            } else {
-                format!("soaked for {}{seen}: every check passes", flip.armed.soak)
-            };
-            run.go(Stage::Completed(flip, rolled_out), &reason, "hoist", self.now);
+        if !waits.is_empty() || run.held.is_some() {
+            return self.wait(run, waits);
         }
+        let seen: Vec<String> = covers.iter().map(|c| format!("{c:?}")).collect();
+        let seen = if seen.is_empty() { String::new() } else { format!(" and saw {}", seen.join(", ")) };
+        let reason = if cut_short {
+            "a person ended the soak with an Override".to_owned()
+        } else {
+            format!("soaked for {soak}{}{seen}: every check passes", flip.share())
+        };
+        if let Some(next) = flip.next_percent() {
+            return self.rise(run, flip, rolled_out, &format!("{reason}; goes to {next} %"));
+        }
+        run.go(Stage::Completed(flip, rolled_out), &reason, "hoist", self.now);
     }
 
     pub(super) fn completed(&mut self, run: &mut Run, flip: &Flip, rolled_out: Time) {
@@ -332,7 +334,13 @@ fn drift_of(target: &ArmedTarget, standing: Standing) -> Option<(HeldReason, Str
     let place = &target.place;
     let (enabled, disabled) = (&target.values.enabled, &target.values.disabled);
     match standing {
-        Standing::Up | Standing::Closed(_) | Standing::Down(_) | Standing::Sealed(_) => None,
+        Standing::Up | Standing::Behind | Standing::Closed(_) | Standing::Down(_) | Standing::Sealed(_) => None,
+        Standing::OtherShare(share, by) => Some((
+            HeldReason::Drifted,
+            format!(
+                "the percentage beside {place} was set to {share} by {by}; it is left alone. Set it back, or order a Rollback"
+            ),
+        )),
         Standing::UpByOthers(by) => Some((
             HeldReason::Drifted,
             format!(

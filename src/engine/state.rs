@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::analysis::{CheckLedger, QuietLedger};
 use crate::api::{
-    Armed, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held, HeldReason, MigrationRun,
-    MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, RollbackRecord, RunState, ScheduleRef, Time, Transition,
-    Wait,
+    Armed, ArmedStep, Attempt, CheckStatus, Cover, Duration, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held,
+    HeldReason, MigrationRun, MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, Percent, RollbackRecord,
+    RunState, ScheduleRef, StepStatus, Time, Transition, Wait,
 };
 
 use super::plan::{EnvironmentPlan, PhasePlan};
@@ -49,12 +49,52 @@ pub struct Flip {
     pub armed: Arc<Armed>,
     /// The attempt that is in work or that succeeded; nothing in `Observe`, or between two attempts.
     pub attempt: Option<Attempt>,
+    /// The step that it is at, or is being raised to; 0 for the first, and where there are none.
+    pub step: usize,
+    /// While it is being raised to the next step, when the rollout of the step before was complete.
+    pub before: Option<Time>,
 }
 
 impl Flip {
     /// The decision id of the raise.
     pub fn decision(&self) -> Option<&str> {
         self.attempt.as_ref().map(|a| a.decision.as_str())
+    }
+
+    fn armed_step(&self) -> Option<&ArmedStep> {
+        self.armed.steps.get(self.step)
+    }
+
+    /// How many of the users it reaches.
+    pub fn percent(&self) -> Percent {
+        self.armed_step().map_or(Percent::ALL, |step| step.percent)
+    }
+
+    /// How many it reached at the step before.
+    pub fn percent_before(&self) -> Option<Percent> {
+        Some(self.armed.steps.get(self.step.checked_sub(1)?)?.percent)
+    }
+
+    /// How many it reaches next.
+    pub fn next_percent(&self) -> Option<Percent> {
+        Some(self.armed.steps.get(self.step + 1)?.percent)
+    }
+
+    /// How long it soaks where it is, and what that must have seen.
+    pub fn soak(&self) -> (Duration, &[Cover]) {
+        let all = (self.armed.soak, self.armed.covers.as_slice());
+        self.armed_step().map_or(all, |step| (step.soak, step.covers.as_slice()))
+    }
+
+    /// ` at 10 %`, where it goes in steps.
+    pub(super) fn share(&self) -> String {
+        self.armed_step().map(|step| format!(" at {} %", step.percent)).unwrap_or_default()
+    }
+
+    fn step_status(&self) -> Option<StepStatus> {
+        let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        let percent = self.armed_step()?.percent;
+        Some(StepStatus { number: number(self.step + 1), of: number(self.armed.steps.len()), percent })
     }
 }
 
@@ -259,7 +299,8 @@ impl Run {
             armed: flip.map(|f| (*f.armed).clone()),
             attempt: flip.and_then(|f| f.attempt.clone()),
             attempts: self.attempts,
-            rolled_out: self.stage.rolled_out(),
+            step: flip.and_then(Flip::step_status),
+            rolled_out: self.stage.rolled_out().or(flip.and_then(|f| f.before)),
             rollback: self.stage.rollback().cloned(),
             pending: self.pending.clone(),
             no_return: self.no_return,
@@ -354,7 +395,14 @@ pub fn clip(text: &str) -> String {
 }
 
 fn stage(status: &MigrationRunStatus) -> Option<Stage> {
-    let flip = || Some(Flip { armed: Arc::new(status.armed.clone()?), attempt: status.attempt.clone() });
+    let flip = || {
+        Some(Flip {
+            armed: Arc::new(status.armed.clone()?),
+            attempt: status.attempt.clone(),
+            step: status.step.as_ref().and_then(|s| usize::try_from(s.number - 1).ok()).unwrap_or(0),
+            before: status.rolled_out.filter(|_| status.state == RunState::Flipping),
+        })
+    };
     Some(match status.state {
         RunState::Pending | RunState::Gating => Stage::Gating,
         RunState::Flipping => Stage::Flipping(flip()?),

@@ -301,7 +301,7 @@ impl<'a> Pass<'a> {
         self.raise_restarts.clear();
         for run in self.state.runs.values_mut() {
             if let (Stage::Flipping(_), Some(old)) = (&run.stage, before.runs.get(&run.name))
-                && old.stage == Stage::Gating
+                && matches!(old.stage, Stage::Gating | Stage::Soaking(..))
             {
                 *run = old.clone();
             }

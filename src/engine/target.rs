@@ -3,7 +3,7 @@
 use chrono::Datelike;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ArmedTarget, FORMAT_VERSION, FlagValue, RollbackScope, TargetPlace, Time};
+use crate::api::{ArmedTarget, FORMAT_VERSION, FlagValue, Percent, RollbackScope, TargetPlace, Time};
 
 /// The longest reason that travels in a stamp; stamps stay under 512 bytes.
 const LONGEST_WHY: usize = 160;
@@ -111,9 +111,11 @@ pub struct FoundTarget {
     pub deleting: bool,
     /// The flag's value there, or why it cannot be read, or written at all, in a sentence.
     pub value: Result<FlagValue, String>,
+    /// The percentage beside it, where the target has one.
+    pub percent: Option<FlagValue>,
     /// Why it must not be raised there, though it can be read and lowered, in a sentence.
     pub barred: Option<String>,
-    /// Who set the value last, where that is known.
+    /// Who set the value, or the percentage, last, where that is known.
     pub owner: Option<Owner>,
     /// The stamp, where there is one.
     pub stamp: Option<Stamp>,
@@ -127,8 +129,12 @@ pub struct FoundTarget {
 pub enum Standing {
     /// The value is `enabled`, by this run's own write (or by others, in `Observe`).
     Up,
+    /// The value is `enabled`, by this run's own write, at the percentage of the step before.
+    Behind,
     /// The value is `enabled`, but not by a write of this run.
     UpByOthers(Foreign),
+    /// The value is `enabled`, by this run's own write, and somebody set another percentage.
+    OtherShare(FlagValue, Foreign),
     /// The value is `disabled`, and this run's closing stamp is on it.
     Closed(Stamp),
     /// The value is `disabled` under this run's seal of this decision.
@@ -150,6 +156,11 @@ impl Standing {
     pub(super) const fn is_down(&self) -> bool {
         matches!(self, Self::Closed(_) | Self::Sealed(_) | Self::Down(_) | Self::Missing | Self::Replaced(_))
     }
+
+    /// Whether the flag is up there by this run's own write, at this step or the one before.
+    pub(super) const fn is_up(&self) -> bool {
+        matches!(self, Self::Up | Self::Behind)
+    }
 }
 
 /// A value that somebody else set.
@@ -170,11 +181,27 @@ impl std::fmt::Display for Foreign {
     }
 }
 
+/// What a run expects to find at its targets.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The run's namespace and name.
+    pub run: &'a str,
+    /// Its epoch.
+    pub epoch: i64,
+    /// Whether it only observes.
+    pub observes: bool,
+    /// The percentage, where the target has one.
+    pub percent: Percent,
+    /// That of the step before.
+    pub before: Option<Percent>,
+}
+
 /// Compares a reading with what a run armed.
 ///
 /// Any raise of this run and epoch counts as its own: a flip may arrive in several attempts. Where a run only observes,
 /// an `enabled` value counts as its own whoever set it.
-pub fn standing(armed: &ArmedTarget, run: &str, epoch: i64, observes: bool, reading: &TargetReading) -> Standing {
+pub fn standing(armed: &ArmedTarget, expected: &Expected<'_>, reading: &TargetReading) -> Standing {
+    let Expected { run, epoch, observes, .. } = *expected;
     let found = match reading {
         TargetReading::Missing => return Standing::Missing,
         TargetReading::Found(found) => found,
@@ -194,8 +221,24 @@ pub fn standing(armed: &ArmedTarget, run: &str, epoch: i64, observes: bool, read
     let closed = stamp.filter(|s| s.kind == StampKind::Closed).cloned();
     let foreign = || Foreign { owner: found.owner.clone(), closed: closed.clone() };
     if *value == armed.values.enabled {
-        let raised = own.is_some_and(|s| s.kind == StampKind::Raised);
-        return if observes || raised { Standing::Up } else { Standing::UpByOthers(foreign()) };
+        if observes {
+            return Standing::Up;
+        }
+        let share = armed.percent_key.as_ref().and(found.percent.as_ref());
+        // A seal between two steps leaves the value to Hoist; over a value that was down, somebody else raised it since.
+        let held = found.owner.as_ref().is_some_and(|o| o.manager == format!("hoist/{}", armed.flag));
+        let raised = own.is_some_and(|s| match s.kind {
+            StampKind::Raised => true,
+            StampKind::Sealed => held && share.is_some(),
+            StampKind::Closed => false,
+        });
+        let at = |percent: Percent| share.is_none_or(|s| s.text() == Some(percent.to_string().as_str()));
+        return match share {
+            _ if !raised => Standing::UpByOthers(foreign()),
+            _ if at(expected.percent) => Standing::Up,
+            Some(share) if !expected.before.is_some_and(at) => Standing::OtherShare(share.clone(), foreign()),
+            _ => Standing::Behind,
+        };
     }
     if *value != armed.values.disabled {
         return Standing::Third(value.clone(), foreign());
@@ -216,6 +259,8 @@ pub struct TargetPlan {
     pub values: crate::api::FlagValues,
     /// Where it is written.
     pub place: TargetPlace,
+    /// The key or variable of the percentage, where there is one.
+    pub percent_key: Option<String>,
     /// The workloads that must see it.
     pub workloads: Vec<crate::api::WorkloadRef>,
 }
@@ -250,6 +295,7 @@ mod tests {
                 container: None,
                 key: "F".into(),
             },
+            percent_key: None,
             uid: "u1".into(),
             workloads: vec![],
             taken_from: None,
@@ -277,6 +323,7 @@ mod tests {
             generation: 0,
             deleting: false,
             value: Ok(value),
+            percent: None,
             barred: None,
             owner: None,
             stamp,
@@ -287,7 +334,8 @@ mod tests {
     #[test]
     fn a_stamp_counts_only_while_hoist_owns_it() {
         let up = FlagValue::Text("true".into());
-        let of = |reading| standing(&armed(), "n/r", 1, false, &reading);
+        let expected = Expected { run: "n/r", epoch: 1, observes: false, percent: Percent::ALL, before: None };
+        let of = |reading| standing(&armed(), &expected, &reading);
         assert_eq!(of(found(up.clone(), Some(stamp(StampKind::Raised)), true)), Standing::Up);
         let foreign = |closed| Standing::UpByOthers(Foreign { owner: None, closed });
         assert_eq!(of(found(up.clone(), Some(stamp(StampKind::Raised)), false)), foreign(None));
@@ -296,6 +344,30 @@ mod tests {
         assert_eq!(of(found(FlagValue::Absent, Some(closed.clone()), true)), Standing::Closed(closed));
         assert_eq!(of(found(FlagValue::Absent, Some(stamp(StampKind::Raised)), true)), Standing::Down(None));
         assert_eq!(of(TargetReading::Missing), Standing::Missing);
+    }
+
+    #[test]
+    fn a_step_is_up_at_its_own_percentage_alone() {
+        let percent = |text: &str| Percent::parse(text).expect("a percentage");
+        let expected =
+            Expected { run: "n/r", epoch: 1, observes: false, percent: percent("50"), before: Some(percent("10")) };
+        let of = |share: &str, kind, owner: &str| {
+            let armed = ArmedTarget { percent_key: Some("P".into()), ..armed() };
+            let TargetReading::Found(found) = found(armed.values.enabled.clone(), Some(stamp(kind)), true) else {
+                panic!("found")
+            };
+            let owner = Some(Owner { manager: owner.into(), at: None });
+            let percent = Some(FlagValue::Text(share.into()));
+            standing(&armed, &expected, &TargetReading::Found(FoundTarget { percent, owner, ..found }))
+        };
+        assert_eq!(of("50", StampKind::Raised, "hoist/F"), Standing::Up);
+        assert_eq!(of("10", StampKind::Raised, "hoist/F"), Standing::Behind);
+        assert_eq!(of("10", StampKind::Sealed, "hoist/F"), Standing::Behind, "a step that was given up is still up");
+        assert!(matches!(of("30", StampKind::Raised, "kubectl"), Standing::OtherShare(..)));
+        assert!(
+            matches!(of("50", StampKind::Sealed, "kubectl"), Standing::UpByOthers(_)),
+            "raised by hand over a seal"
+        );
     }
 
     #[test]

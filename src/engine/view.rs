@@ -96,6 +96,13 @@ impl View {
         self.overridden(run, |o| o.wait == Some(wait)).filter(|until| now < *until)
     }
 
+    /// Whether a person ended the soak; of a later step, which began then, only by an order that came since.
+    pub fn soak_cut_short(&self, run: &Run, later_step: Option<Time>, now: Time) -> bool {
+        let mut all = self.status.overrides.iter().filter(|o| is_about(o.phase.as_ref(), o.environment.as_ref(), run));
+        let since = |at: Time| later_step.is_none_or(|began| at >= began);
+        all.any(|o| o.what.wait == Some(OverriddenWait::Soak) && now < o.what.until && since(o.at))
+    }
+
     /// Until when what a check of a run finds is forgiven, also where that is over.
     pub fn forgiven(&self, run: &Run, check: &str) -> Option<Time> {
         self.overridden(run, |o| o.check.as_deref() == Some(check))

@@ -4,6 +4,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::error::Error;
+use super::targets::Carried;
 use super::world::World;
 use crate::api::TargetPlace;
 use crate::engine::{Measured, Observations, Probe, TargetReading, WorkloadKey, WorkloadReading};
@@ -21,12 +22,12 @@ pub async fn observe(
     world: &World,
     namespace: &str,
     probes: Vec<Probe>,
-    flag_of: impl Fn(&TargetPlace) -> String,
+    carried: impl Fn(&TargetPlace) -> Carried,
     mut urgent: impl FnMut(&Observations) -> bool,
     disturbed: impl Future<Output = ()>,
 ) -> Observations {
     let mut seen = Observations::default();
-    let mut asked: FuturesUnordered<_> = probes.into_iter().map(|p| answer(world, namespace, p, &flag_of)).collect();
+    let mut asked: FuturesUnordered<_> = probes.into_iter().map(|p| answer(world, namespace, p, &carried)).collect();
     let mut disturbed = std::pin::pin!(disturbed);
     loop {
         let answer = tokio::select! {
@@ -53,11 +54,11 @@ pub async fn observe(
     seen
 }
 
-async fn answer(world: &World, namespace: &str, probe: Probe, flag_of: &impl Fn(&TargetPlace) -> String) -> Answer {
+async fn answer(world: &World, namespace: &str, probe: Probe, carried: &impl Fn(&TargetPlace) -> Carried) -> Answer {
     match probe {
         Probe::Target(place) => {
             let _slot = world.lanes.look(namespace).await;
-            let reading = looked_at(world, &place, &flag_of(&place)).await;
+            let reading = looked_at(world, &place, &carried(&place)).await;
             Answer::Target(place, reading)
         }
         Probe::Workload(key) => {
@@ -74,10 +75,10 @@ async fn answer(world: &World, namespace: &str, probe: Probe, flag_of: &impl Fn(
 }
 
 /// Reads a target, and notices where it is older than it was before.
-async fn looked_at(world: &World, place: &TargetPlace, flag: &str) -> Result<TargetReading, Error> {
+async fn looked_at(world: &World, place: &TargetPlace, carried: &Carried) -> Result<TargetReading, Error> {
     let name = place.to_string();
     let mark = world.versions.mark(&name);
-    let reading = world.targets.read(place, flag).await;
+    let reading = world.targets.read(place, carried).await;
     if let Ok(TargetReading::Found(found)) = &reading {
         world.versions.compare(&name, mark, Some(&found.resource_version));
     }

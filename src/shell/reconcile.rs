@@ -9,7 +9,7 @@ use super::error::{Class, Error, RETREAT_CALL};
 use super::observe::observe;
 use super::store::Fence;
 use super::targets::Targets;
-use super::view::{Fresh, Sight, Subject, flags, neighbours, open_orders, view};
+use super::view::{Fresh, Sight, Subject, carried, neighbours, open_orders, view};
 use super::world::{Guarded, World, of_schedule};
 use super::{clock, events};
 use crate::api::{EnvironmentKey, MigrationSchedule, Time};
@@ -107,11 +107,11 @@ async fn look(world: &World, object: &Guarded<MigrationSchedule>, told: &View, s
         return Observations::default();
     }
     let asked = probes(told, state, now);
-    let flags = flags(told, state);
-    let flag_of = |place: &crate::api::TargetPlace| flags.get(place).cloned().unwrap_or_default();
+    let carried = carried(told, state);
+    let carried = |place: &crate::api::TargetPlace| carried.get(place).cloned().unwrap_or_default();
     let urgent = |seen: &Observations| retreats(told, state, seen, now);
     let ordered = ordered(world, object, told);
-    observe(world, &told.namespace, asked, flag_of, urgent, ordered).await
+    observe(world, &told.namespace, asked, carried, urgent, ordered).await
 }
 
 /// Waits until a person orders something that this pass was not told of.

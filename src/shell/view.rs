@@ -7,6 +7,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use super::store::{ENVIRONMENT_LABEL, SCHEDULE_LABEL};
+use super::targets::Carried;
 use super::world::{Guarded, World, of_environments};
 use crate::api::{
     Environment, EnvironmentKey, FINALIZER, Freeze, Intervention, MigrationRun, MigrationSchedule,
@@ -280,14 +281,15 @@ pub fn schedules_of(world: &World, environment: &Guarded<Environment>) -> Vec<Ob
     naming.map(|s| ObjectRef::from_obj(s.as_ref())).collect()
 }
 
-/// The flag of each place that a schedule's runs or plan name.
-pub fn flags(view: &View, state: &State) -> BTreeMap<TargetPlace, String> {
-    let armed = state.runs.values().filter_map(|r| r.stage.flip()).flat_map(|f| &f.armed.targets);
-    let mut flags: BTreeMap<_, _> = armed.map(|t| (t.place.clone(), t.flag.clone())).collect();
-    for run in state.runs.values() {
-        for target in view.flip_plan(run).into_iter().flat_map(|f| &f.targets) {
-            flags.insert(target.place.clone(), target.flag.clone());
-        }
-    }
-    flags
+/// What each place carries that a schedule's runs or plan name: as it was armed where it is raised, else as planned.
+pub fn carried(view: &View, state: &State) -> BTreeMap<TargetPlace, Carried> {
+    let armed = |raised: bool| {
+        let runs = state.runs.values().filter(move |r| r.stage.raised().is_some() == raised);
+        let targets = runs.filter_map(|r| r.stage.flip()).flat_map(|f| &f.armed.targets);
+        targets.map(|t| (t.place.clone(), Carried { flag: t.flag.clone(), percent_key: t.percent_key.clone() }))
+    };
+    let plans = state.runs.values().filter_map(|run| view.flip_plan(run)).flat_map(|f| &f.targets);
+    let planned =
+        plans.map(|t| (t.place.clone(), Carried { flag: t.flag.clone(), percent_key: t.percent_key.clone() }));
+    armed(false).chain(planned).chain(armed(true)).collect()
 }

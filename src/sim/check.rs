@@ -83,7 +83,22 @@ impl World {
             phases: spec.phases.clone(),
             promoted: status.into_iter().flat_map(|s| &s.promotions).map(|p| p.phase.clone()).collect(),
             states: self.latest().into_iter().map(|r| (step(r), state(r))).collect(),
+            at: self.now,
+            soaks_until: self.soaks_until(run),
         });
+    }
+
+    /// Until when the step before the one that a run is raised to soaks.
+    fn soaks_until(&self, run: &MigrationRun) -> Option<Time> {
+        let (status, schedule) = (run.status.as_ref()?, self.store.now.schedule.as_ref()?);
+        let cut = schedule.status.iter().flat_map(|s| &s.overrides).any(|o| {
+            let of_run = o.phase.as_ref().is_none_or(|p| *p == run.spec.phase)
+                && o.environment.as_ref().is_none_or(|e| *e == run.spec.environment.name);
+            of_run && o.what.wait == Some(OverriddenWait::Soak) && self.now < o.what.until
+        });
+        let before = usize::try_from(status.step.as_ref()?.number).ok()?.checked_sub(2)?;
+        let soak = status.armed.as_ref()?.steps.get(before)?.soak;
+        Some(status.rolled_out? + soak.delta()).filter(|_| !cut)
     }
 
     /// Law 12: every decision says when to look again, and that is later than now.

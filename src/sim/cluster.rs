@@ -29,6 +29,8 @@ pub struct Entry {
     pub values: FlagValues,
     /// The place.
     pub place: TargetPlace,
+    /// The key of the percentage beside it.
+    pub percent_key: Option<String>,
     /// The workloads that see it.
     pub workloads: Vec<WorkloadKey>,
 }
@@ -164,6 +166,17 @@ impl Cluster {
         Some(FlagValue::of(holder.values.get(&slot(place)).map(|o| o.text.as_str())))
     }
 
+    /// The percentage beside a place, where it has one.
+    pub fn percent(&self, place: &TargetPlace) -> Option<FlagValue> {
+        self.value(&self.beside(place)?)
+    }
+
+    /// Where the percentage of a place is.
+    pub(super) fn beside(&self, place: &TargetPlace) -> Option<TargetPlace> {
+        let entry = self.entries.iter().find(|e| e.place == *place)?;
+        Some(TargetPlace { key: entry.percent_key.clone()?, ..place.clone() })
+    }
+
     /// Reads a target as the shell does.
     pub fn target(&self, place: &TargetPlace) -> TargetReading {
         let Some(holder) = self.holders.get(&holder_key(place)) else { return TargetReading::Missing };
@@ -175,6 +188,9 @@ impl Cluster {
         let value_owned = value.is_none_or(|v| v.owner.manager == manager);
         let stamp_owned = stamped.is_some_and(|s| s.owner.manager == manager);
         let sealed = stamp.as_ref().is_some_and(|s| s.kind == StampKind::Sealed);
+        let beside = entry.percent_key.as_ref();
+        let share = beside.and_then(|key| holder.values.get(&(place.container.clone(), key.clone())));
+        let foreign = [value, share].into_iter().flatten().find(|v| v.owner.manager != manager);
         let own = entry.workloads.first().filter(|_| place.kind.workload().is_some());
         TargetReading::Found(FoundTarget {
             generation: own.and_then(|key| self.workloads.get(key)).map_or(0, Workload::generation),
@@ -183,7 +199,8 @@ impl Cluster {
             deleting: false,
             value: holder.locked.clone().map_or_else(|| Ok(FlagValue::of(value.map(|v| v.text.as_str()))), Err),
             barred: None,
-            owner: value.map(|v| v.owner.clone()),
+            percent: self.percent(place),
+            owner: foreign.or(value).map(|v| v.owner.clone()),
             stamp_counts: stamp_owned && (value_owned || sealed),
             stamp,
         })

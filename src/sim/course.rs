@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 
 use crate::api::{
-    Action, ConditionStatus, Environment, EnvironmentKey, FlagValue, FreezeSpec, Gate, MigrationRun, MigrationSchedule,
-    RunState, Time, Transition, Wait,
+    Action, ConditionStatus, Environment, EnvironmentKey, FreezeSpec, Gate, MigrationRun, MigrationSchedule, RunState,
+    Time, Transition, Wait,
 };
 use crate::engine::calendar::{Reading, Zone};
 use crate::engine::laws::Violation;
@@ -107,7 +107,10 @@ impl Scene {
         let last = dates.chain(declared.last(self.zone())).chain([self.at]).max().unwrap_or(self.at);
         let counted = phases.clone().filter_map(|p| Some(p.start_after?.2.delta()));
         let watch = plan.map_or(TimeDelta::zero(), |p| p.watch.delta());
-        let soaks = phases.map(|p| p.soak.delta() * i32::try_from(p.environments.len()).unwrap_or(1) * 2);
+        let soaks = phases.flat_map(|p| {
+            let environments = i32::try_from(p.environments.len()).unwrap_or(1);
+            p.soaks().into_iter().map(move |(soak, _)| soak.delta() * environments * 2)
+        });
         soaks.chain(counted).fold(last, |at, more| at + more) + watch + AFTERWARDS
     }
 }
@@ -256,12 +259,7 @@ impl<'a> Course<'a> {
             self.restless_until = self.restless_until.max(now);
             let entries: Vec<_> = self.world.cluster.entries.iter().filter(|e| e.environment == key).cloned().collect();
             for entry in entries {
-                let value = match hand {
-                    Hand::Enabled => entry.values.enabled,
-                    Hand::Disabled => entry.values.disabled,
-                    Hand::Third => FlagValue::Text("maybe".to_owned()),
-                };
-                self.world.cluster.set(&entry.place, &value, "kubectl-edit", now);
+                self.world.cluster.set_by_hand(&entry, hand, now);
             }
         }
         let (due, later) = std::mem::take(&mut self.orders).into_iter().partition(|(at, ..)| *at <= now);

@@ -184,6 +184,8 @@ pub enum HandSet {
     Disabled,
     /// Something that is neither.
     Other,
+    /// Another percentage beside it.
+    Percentage,
 }
 
 impl HandSet {
@@ -192,6 +194,7 @@ impl HandSet {
             Self::Enabled => Hand::Enabled,
             Self::Disabled => Hand::Disabled,
             Self::Other => Hand::Third,
+            Self::Percentage => Hand::Share,
         }
     }
 }

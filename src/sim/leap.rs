@@ -110,8 +110,7 @@ impl World {
         let outages = self.metrics.next_outage_edge(now);
         let phases = view.plan.iter().flat_map(|p| &p.phases).flat_map(|p| [p.start, p.end]).flatten().map(|d| d.at);
         let own = state.runs.values().flat_map(|run| {
-            let soak =
-                if let Stage::Soaking(flip, at) = &run.stage { Some(*at + flip.armed.soak.delta()) } else { None };
+            let soak = if let Stage::Soaking(flip, at) = &run.stage { Some(*at + flip.soak().0.delta()) } else { None };
             let gating = matches!(run.stage, Stage::Gating).then(|| view.step_of(run)).flatten();
             let opens = gating.and_then(|(_, step)| step.calendar.as_ref().ok()?.edge(now, noticed));
             run.waits.iter().filter_map(|w| w.until).chain(soak).chain(opens)

@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 
 use crate::api::{
-    Action, Duration, EnvironmentCalendar, EnvironmentKey, FlagValue, FreezeSpec, HeldReason, InterventionSpec, Mode,
-    OnDelete, OverriddenWait, Override, RunState, ScheduleCalendar, ScheduleRef,
+    Action, Duration, EnvironmentCalendar, EnvironmentKey, FlagValue, FlagValues, FreezeSpec, HeldReason,
+    InterventionSpec, Mode, OnDelete, OverriddenWait, Override, RunState, ScheduleCalendar, ScheduleRef,
 };
 
 use crate::engine::laws::Trace;
@@ -21,6 +21,20 @@ pub enum Hand {
     Disabled,
     /// Something that is neither.
     Third,
+    /// Another percentage beside it.
+    Share,
+}
+
+impl Hand {
+    /// What is set, of these values.
+    pub(super) fn value(self, values: &FlagValues) -> FlagValue {
+        match self {
+            Self::Enabled => values.enabled.clone(),
+            Self::Disabled => values.disabled.clone(),
+            Self::Third => FlagValue::Text("maybe".to_owned()),
+            Self::Share => FlagValue::Text("33".to_owned()),
+        }
+    }
 }
 
 /// What a person does. Environments go by name, targets by their place in the Environment's list.
@@ -197,16 +211,11 @@ impl World {
             return;
         };
         let Some(entry) = self.entry(e, *i).cloned() else { return };
-        let value = |hand: Hand| match hand {
-            Hand::Enabled => entry.values.enabled.clone(),
-            Hand::Disabled => entry.values.disabled.clone(),
-            Hand::Third => FlagValue::Text("maybe".to_owned()),
-        };
         match act {
-            Act::Set(_, _, hand) => self.cluster.set(&entry.place, &value(*hand), "kubectl-edit", now),
+            Act::Set(_, _, hand) => self.cluster.set_by_hand(&entry, *hand, now),
             Act::Undo(..) => self.cluster.undo(&entry.place, now),
             Act::Remove(..) => self.cluster.remove(&entry.place),
-            Act::Create(_, _, hand) => self.cluster.create(&entry.place, &value(*hand), now),
+            Act::Create(_, _, hand) => self.cluster.create(&entry.place, &hand.value(&entry.values), now),
             Act::Lock(_, _, locked) => {
                 let why = locked.then_some("it has no such container");
                 self.cluster.lock(&entry.place, why, now);

@@ -158,6 +158,7 @@ impl World {
                 flag: target.flag.clone(),
                 values: target.values.clone(),
                 place: target.place.clone(),
+                percent_key: target.percent_key.clone(),
                 workloads: target.workloads.iter().map(workload).collect(),
             };
             self.cluster.declare(entry, self.now);
@@ -293,6 +294,7 @@ impl World {
             epoch: run.spec.epoch,
             opened_at: run.spec.opened_by.as_ref().map(|o| o.at),
             state: status.state,
+            step: status.step.as_ref().map_or(0, |s| s.number),
             decision: status.attempt.as_ref().map(|a| a.decision.clone()),
         });
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{ArmedTarget, FlagValue, PlaceKind, TargetPlace, Time};
+use crate::api::{ArmedTarget, FlagValue, Percent, PlaceKind, TargetPlace, Time};
 use crate::engine::{Lower, Owner, Raise, Restart, Seal, Stamp, StampKind, WorkloadKey};
 
-use super::cluster::{Cluster, Holder, Look, Owned, Refusal, holder_key, owner, slot};
+use super::cluster::{Cluster, Entry, Holder, Look, Owned, Refusal, holder_key, owner, slot};
+use super::person::Hand;
 
 /// How many earlier looks of an object an undo can go back to.
 const KEPT_LOOKS: usize = 8;
@@ -25,14 +26,14 @@ impl Cluster {
         if !raise.force && (sealed || !same) && held.is_some_and(|v| v.owner.manager != manager) {
             return Err(Refusal::Conflict);
         }
-        self.write(target, &target.values.enabled.clone(), &raise.stamp, now);
+        self.write(target, (&target.values.enabled.clone(), raise.percent), &raise.stamp, now);
         Ok(())
     }
 
     /// Value and stamp in one request, on this object whatever its version.
     pub fn lower(&mut self, lower: &Lower, now: Time) -> Result<(), Refusal> {
         self.found(&lower.target, None)?;
-        self.write(&lower.target, &lower.target.values.disabled.clone(), &lower.stamp, now);
+        self.write(&lower.target, (&lower.target.values.disabled.clone(), Percent::NOBODY), &lower.stamp, now);
         Ok(())
     }
 
@@ -73,10 +74,14 @@ impl Cluster {
         Ok(holder)
     }
 
-    fn write(&mut self, target: &ArmedTarget, value: &FlagValue, stamp: &Stamp, now: Time) {
+    fn write(&mut self, target: &ArmedTarget, (value, percent): (&FlagValue, Percent), stamp: &Stamp, now: Time) {
         let by = owner(&format!("hoist/{}", target.flag), now);
         self.edit(&target.place, now, |holder| {
             put(holder, &target.place, value, &by);
+            if let Some(key) = &target.percent_key {
+                let beside = TargetPlace { key: key.clone(), ..target.place.clone() };
+                put(holder, &beside, &FlagValue::Text(percent.to_string()), &by);
+            }
             own(&mut holder.stamps, target.flag.clone(), &stamp.text(), &by);
         });
     }
@@ -84,6 +89,19 @@ impl Cluster {
     /// A person sets a value, with whatever tool.
     pub fn set(&mut self, place: &TargetPlace, value: &FlagValue, manager: &str, now: Time) {
         self.edit(place, now, |holder| put(holder, place, value, &owner(manager, now)));
+    }
+
+    /// A person edits a value, or the percentage beside it.
+    pub(super) fn set_by_hand(&mut self, entry: &Entry, hand: Hand, now: Time) {
+        let value = hand.value(&entry.values);
+        let beside = self.beside(&entry.place);
+        match (hand, beside) {
+            (Hand::Share, Some(beside)) => {
+                self.edit(&entry.place, now, |holder| put(holder, &beside, &value, &owner("kubectl-edit", now)));
+            }
+            (Hand::Share, None) => {}
+            _ => self.set(&entry.place, &value, "kubectl-edit", now),
+        }
     }
 
     /// `kubectl rollout undo`: the value and the stamp of an earlier look come back together.
@@ -122,6 +140,7 @@ impl Cluster {
     /// Changes an object; one that stays the same keeps its version, as an apply without a change does.
     fn edit(&mut self, place: &TargetPlace, now: Time, change: impl FnOnce(&mut Holder)) {
         let version = self.next();
+        let beside = self.beside(place);
         let Some(holder) = self.holders.get_mut(&holder_key(place)) else { return };
         let before = holder.clone();
         change(holder);
@@ -130,7 +149,8 @@ impl Cluster {
             return;
         }
         holder.version = version;
-        let text = |h: &Holder| h.values.get(&slot(place)).map(|v| v.text.clone());
+        let at = |h: &Holder, place: &TargetPlace| h.values.get(&slot(place)).map(|v| v.text.clone());
+        let text = |h: &Holder| (at(h, place), beside.as_ref().and_then(|b| at(h, b)));
         let rolls = text(holder) != text(&before);
         holder.past.push((before.values, before.stamps));
         if holder.past.len() > KEPT_LOOKS {

@@ -130,11 +130,15 @@ fn course(phase: &PhasePlan, begins: Time) -> Option<Course> {
             latest.sort_unstable();
             i.checked_sub(most).and_then(|over| latest.get(over).copied())
         };
-        let at = environment.calendar.as_ref().ok()?.next_open(free.unwrap_or(begins).max(begins))?;
-        opens = opens.or(Some(at));
-        let soaked = if phase.kind == PhaseKind::Flip { at + phase.soak.delta() } else { at };
-        let seen = super::covered_at(&phase.covers, environment.zone, at).filter(|_| phase.kind == PhaseKind::Flip);
-        ends.push(seen.map_or(soaked, |(_, seen)| seen.max(soaked)));
+        let calendar = environment.calendar.as_ref().ok()?;
+        let mut end = calendar.next_open(free.unwrap_or(begins).max(begins))?;
+        opens = opens.or(Some(end));
+        for (soak, covers) in phase.soaks() {
+            let at = calendar.next_open(end)?;
+            let seen = super::covered_at(covers, environment.zone, at);
+            end = seen.map_or(at, |(_, seen)| seen).max(at + soak.delta());
+        }
+        ends.push(end);
     }
     Some(Course { opens: opens?, ends: ends.into_iter().max()? })
 }

@@ -99,6 +99,7 @@ impl Orders {
             reason: order.spec.reason.clone(),
             phase: order.spec.phase.clone(),
             environment: order.spec.environment.clone(),
+            at: order.at,
             what,
         });
         Ok(told)

@@ -3,12 +3,13 @@
 mod place;
 mod problems;
 mod sequence;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
-    Check, Cover, Duration, Environment, EnvironmentKey, Flag, FreezeSpec, Late, MigrationScheduleSpec, PhaseKind,
-    PhaseMark, PointOfNoReturn, PrometheusSource, RollbackScope, TargetPlace,
+    ArmedStep, Check, Cover, Duration, Environment, EnvironmentKey, Flag, FreezeSpec, Late, MigrationScheduleSpec,
+    PhaseKind, PhaseMark, PointOfNoReturn, PrometheusSource, RollbackScope, TargetPlace,
 };
 
 use super::calendar::{Calendar, Dated, Reading, Zone, freezes};
@@ -75,6 +76,8 @@ pub struct PhasePlan {
     pub soak: Duration,
     /// What its soaks must have seen.
     pub covers: Vec<Cover>,
+    /// The steps in which it reaches its users; none where that is at once.
+    pub steps: Vec<ArmedStep>,
     /// How many of its environments may be on their way at the same time.
     pub max_parallel: usize,
     /// Whether they go in groups of that many.
@@ -83,6 +86,17 @@ pub struct PhasePlan {
     pub point_of_no_return: Option<PointOfNoReturn>,
     /// Its environments, in order; for Work that names none a single one without a name.
     pub environments: Vec<EnvironmentPlan>,
+}
+
+impl PhasePlan {
+    /// The soaks of one environment, one after the other: how long each is, and what it must have seen. Work has none.
+    pub fn soaks(&self) -> Vec<(Duration, &[Cover])> {
+        match self.kind {
+            PhaseKind::Work => Vec::new(),
+            PhaseKind::Flip if self.steps.is_empty() => vec![(self.soak, &self.covers)],
+            PhaseKind::Flip => self.steps.iter().map(|step| (step.soak, step.covers.as_slice())).collect(),
+        }
+    }
 }
 
 /// An environment of a phase.
@@ -136,6 +150,7 @@ impl Plan {
         problems.check_checks("spec.checks", &spec.checks, spec);
         problems.check_phases(namespace, spec);
         problems.limit(spec);
+        problems.check_steps(spec);
         let sequence = problems.sequence(spec);
         let calendars = Reading::of(spec);
         problems.0.extend(calendars.problems.iter().cloned());
@@ -157,6 +172,7 @@ impl Plan {
             end: phase.end.map(|end| Dated::end(end, calendars.zone)),
             soak: phase.soak.as_ref().unwrap_or(&spec.soak).duration,
             covers: phase.soak.as_ref().unwrap_or(&spec.soak).covers.clone(),
+            steps: steps::of(spec, phase),
             max_parallel: usize::try_from(phase.max_parallel).unwrap_or(1).max(1),
             barrier: phase.barrier,
             point_of_no_return: phase.point_of_no_return.clone(),

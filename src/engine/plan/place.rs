@@ -8,6 +8,7 @@ use crate::api::{
     PrometheusSource, Target, TargetPlace, WorkloadRef,
 };
 
+use super::steps::takes_steps;
 use super::{EnvironmentPlan, FlipPlan, Places, only_flag, resolve};
 use crate::engine::calendar::{Calendar, Reading, Zone};
 use crate::engine::target::TargetPlan;
@@ -109,6 +110,7 @@ impl FlipPlan {
             for target in &listed.targets {
                 let target = target_plan(flag, key, target)?;
                 apart(key, &targets, &target)?;
+                takes_steps(key, phase, &target)?;
                 targets.push(target);
             }
         }
@@ -150,6 +152,20 @@ fn apart(key: &EnvironmentKey, others: &[TargetPlan], target: &TargetPlan) -> Re
     if others.iter().any(|o| o.place == target.place) {
         return Err(format!("Environment {key} lists {} twice; each place carries one value", target.place));
     }
+    let within = |o: &TargetPlan| object(o) == object(target) && o.place.container == target.place.container;
+    let names = |t: &TargetPlan| [Some(t.place.key.clone()), t.percent_key.clone()].into_iter().flatten();
+    let taken = others.iter().filter(|o| within(o)).flat_map(names).chain([target.place.key.clone()]);
+    if let Some(percent) = &target.percent_key
+        && taken.into_iter().any(|name| name == *percent)
+    {
+        return Err(format!(
+            "Environment {key} lists {percent} for the percentage of {}, which is written as something else",
+            target.place
+        ));
+    }
+    if others.iter().any(|o| within(o) && o.percent_key.as_ref() == Some(&target.place.key)) {
+        return Err(format!("Environment {key} lists {} also for a percentage", target.place));
+    }
     if others.iter().any(|o| o.flag == target.flag && object(o) == object(target)) {
         return Err(format!(
             "Environment {key} lists two places of flag {} in one object, the second is {}; a flag can have one place in each object",
@@ -171,11 +187,14 @@ pub(super) fn target_plan(flag: &Flag, key: &EnvironmentKey, target: &Target) ->
         container: container.cloned(),
         key: entry.unwrap_or(&flag.name).clone(),
     };
-    let (place, workloads) = match (&target.config_map, &target.workload_env) {
-        (Some(t), None) => (place(PlaceKind::ConfigMap, &t.name, None, t.key.as_ref()), t.restarts.clone()),
+    let (place, percent_key, workloads) = match (&target.config_map, &target.workload_env) {
+        (Some(t), None) => {
+            let place = place(PlaceKind::ConfigMap, &t.name, None, t.key.as_ref());
+            (place, t.percent_key.clone(), t.restarts.clone())
+        }
         (None, Some(t)) => {
             let place = place(PlaceKind::WorkloadEnv(t.kind), &t.name, Some(&t.container), t.env.as_ref());
-            (place, vec![WorkloadRef { kind: t.kind, name: t.name.clone() }])
+            (place, t.percent_name.clone(), vec![WorkloadRef { kind: t.kind, name: t.name.clone() }])
         }
         _ => {
             return Err(format!(
@@ -184,16 +203,17 @@ pub(super) fn target_plan(flag: &Flag, key: &EnvironmentKey, target: &Target) ->
             ));
         }
     };
-    let variable = place.key.to_ascii_uppercase();
-    let forbidden = FORBIDDEN_VARIABLES.contains(&variable.as_str())
+    let forbidden = [Some(&place.key), percent_key.as_ref()].into_iter().flatten().find(|name| is_forbidden(name));
+    if let Some(name) = forbidden.filter(|_| place.kind.workload().is_some()) {
+        return Err(format!("Environment {key}: variable {name} changes how programs run, so it is never written"));
+    }
+    Ok(TargetPlan { flag: flag.name.clone(), values: flag.values.clone(), place, percent_key, workloads })
+}
+
+fn is_forbidden(name: &str) -> bool {
+    let variable = name.to_ascii_uppercase();
+    FORBIDDEN_VARIABLES.contains(&variable.as_str())
         || FORBIDDEN_PREFIXES.iter().any(|p| variable.starts_with(p))
         || variable.ends_with("_OPTIONS")
-        || variable.ends_with("_PROXY");
-    if place.kind.workload().is_some() && forbidden {
-        return Err(format!(
-            "Environment {key}: variable {} changes how programs run, so it is never written",
-            place.key
-        ));
-    }
-    Ok(TargetPlan { flag: flag.name.clone(), values: flag.values.clone(), place, workloads })
+        || variable.ends_with("_PROXY")
 }

@@ -8,6 +8,8 @@ mod read;
 mod workload;
 mod write;
 
+pub use read::Carried;
+
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;

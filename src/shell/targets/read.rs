@@ -11,24 +11,36 @@ use super::{Targets, stamp_annotation, value_manager};
 use crate::shell::error::{CALL, Error, found, within};
 
 impl Targets {
-    /// Reads a target of a flag.
-    pub async fn read(&self, place: &TargetPlace, flag: &str) -> Result<TargetReading, Error> {
+    /// Reads a target of a flag, with its percentage where it has one.
+    pub async fn read(&self, place: &TargetPlace, carried: &Carried) -> Result<TargetReading, Error> {
         let api = self.api(place);
         let object = found(within("read a target", CALL, api.get(&place.name)).await)?;
-        Ok(object.map_or(TargetReading::Missing, |o| TargetReading::Found(reading(&o, place, flag))))
+        Ok(object.map_or(TargetReading::Missing, |o| TargetReading::Found(reading(&o, place, carried))))
     }
 }
 
-fn reading(object: &DynamicObject, place: &TargetPlace, flag: &str) -> FoundTarget {
+/// What is written at a place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// The flag.
+    pub flag: String,
+    /// The key or variable of its percentage.
+    pub percent_key: Option<String>,
+}
+
+fn reading(object: &DynamicObject, place: &TargetPlace, Carried { flag, percent_key }: &Carried) -> FoundTarget {
     let metadata = &object.metadata;
     let fields = metadata.managed_fields.as_deref().unwrap_or_default();
     let value = value(object, place);
     let manager = value_manager(flag);
     let annotation = stamp_annotation(flag);
     let stamp = metadata.annotations.as_ref().and_then(|a| a.get(&annotation)).and_then(|text| Stamp::parse(text));
-    let owning = owners(fields, &value_path(place));
+    let mut owning = owners(fields, &value_path(place));
     let value_owned = owning.iter().any(|o| o.manager == manager) || value == Ok(FlagValue::Absent);
     let stamp_owned = owners(fields, &annotation_path(&annotation)).iter().any(|o| o.manager == manager);
+    let beside = percent_key.as_ref().map(|key| TargetPlace { key: key.clone(), ..place.clone() });
+    // Whoever changed the percentage is to be named, too.
+    owning.extend(beside.iter().flat_map(|place| owners(fields, &value_path(place))));
     let sealed = stamp.as_ref().is_some_and(|s| s.kind == StampKind::Sealed);
     FoundTarget {
         uid: metadata.uid.clone().unwrap_or_default(),
@@ -39,6 +51,7 @@ fn reading(object: &DynamicObject, place: &TargetPlace, flag: &str) -> FoundTarg
         // A seal leaves the value to whoever owns it.
         stamp_counts: stamp_owned && (value_owned || sealed),
         stamp,
+        percent: beside.map(|place| self::value(object, &place).unwrap_or(FlagValue::Absent)),
         value,
         barred: (place.kind.workload().is_some() && !opted_in(object))
             .then(|| format!("the workload has not opted in; its owner can label it {OPT_IN_LABEL}: {OPT_IN_VALUE}")),

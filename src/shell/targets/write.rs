@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::api::{ArmedTarget, FlagValue, PlaceKind, TargetPlace};
+use crate::api::{ArmedTarget, FlagValue, Percent, PlaceKind, TargetPlace};
 use crate::engine::{Lower, Raise, Restart, Seal, Stamp};
 
 use super::{Targets, resource, restart_annotation, restart_manager, stamp_annotation, value_manager};
@@ -18,6 +18,7 @@ impl Targets {
         let write = Write {
             target: &raise.target,
             value,
+            percent: raise.percent,
             stamp: &raise.stamp,
             version: Some(&raise.resource_version),
             force: raise.force,
@@ -28,7 +29,8 @@ impl Targets {
     /// Lowers a flag: whatever its version, whoever owns it.
     pub async fn lower(&self, lower: &Lower) -> Result<(), Error> {
         let value = &lower.target.values.disabled;
-        let write = Write { target: &lower.target, value, stamp: &lower.stamp, version: None, force: true };
+        let percent = Percent::NOBODY;
+        let write = Write { target: &lower.target, value, percent, stamp: &lower.stamp, version: None, force: true };
         // An apply of an empty value over a reference is accepted and changes nothing.
         if lower.target.place.kind.workload().is_some() && value.text() == Some("") {
             return self.write_over_reference("lower a flag", &write).await;
@@ -81,7 +83,7 @@ impl Targets {
         let params = PatchParams { field_manager: Some(value_manager(&write.target.flag)), ..PatchParams::default() };
         let entry = json!({ "name": place.key, "value": write.value.text(), "valueFrom": null });
         let metadata = metadata(write.target, write.stamp, write.version);
-        let body = json!({ "metadata": metadata, "spec": write.env(&entry) });
+        let body = json!({ "metadata": metadata, "spec": write.env(entry) });
         within(what, RETREAT_CALL, self.api(place).patch(&place.name, &params, &Patch::Strategic(&body)))
             .await
             .map(drop)
@@ -116,6 +118,8 @@ impl Targets {
 struct Write<'a> {
     target: &'a ArmedTarget,
     value: &'a FlagValue,
+    /// Written where the target takes one.
+    percent: Percent,
     stamp: &'a Stamp,
     version: Option<&'a str>,
     force: bool,
@@ -131,8 +135,8 @@ impl Write<'_> {
         });
         let key = place.key.as_str();
         let value = match place.kind {
-            PlaceKind::ConfigMap => ("data", json!({ key: text })),
-            PlaceKind::WorkloadEnv(_) => ("spec", self.env(&json!({ "name": key, "value": text }))),
+            PlaceKind::ConfigMap => ("data", self.data(json!(text))),
+            PlaceKind::WorkloadEnv(_) => ("spec", self.env(json!({ "name": key, "value": text }))),
         };
         if let Some(object) = body.as_object_mut() {
             object.insert(value.0.to_owned(), value.1);
@@ -144,16 +148,25 @@ impl Write<'_> {
         let key = self.target.place.key.as_str();
         let metadata = metadata(self.target, self.stamp, self.version);
         match self.target.place.kind {
-            PlaceKind::ConfigMap => json!({ "metadata": metadata, "data": { key: null } }),
+            PlaceKind::ConfigMap => json!({ "metadata": metadata, "data": self.data(Value::Null) }),
             PlaceKind::WorkloadEnv(_) => {
-                json!({ "metadata": metadata, "spec": self.env(&json!({ "name": key, "$patch": "delete" })) })
+                json!({ "metadata": metadata, "spec": self.env(json!({ "name": key, "$patch": "delete" })) })
             }
         }
     }
 
-    fn env(&self, entry: &Value) -> Value {
+    fn data(&self, value: Value) -> Value {
+        let mut data = serde_json::Map::from_iter([(self.target.place.key.clone(), value)]);
+        data.extend(self.target.percent_key.clone().map(|key| (key, json!(self.percent.to_string()))));
+        Value::Object(data)
+    }
+
+    fn env(&self, entry: Value) -> Value {
         let container = self.target.place.container.as_deref().unwrap_or_default();
-        json!({ "template": { "spec": { "containers": [ { "name": container, "env": [entry] } ] } } })
+        let percent = self.target.percent_key.as_ref();
+        let percent = percent.map(|name| json!({ "name": name, "value": self.percent.to_string() }));
+        let entries: Vec<Value> = [entry].into_iter().chain(percent).collect();
+        json!({ "template": { "spec": { "containers": [ { "name": container, "env": entries } ] } } })
     }
 }
 

@@ -8,6 +8,7 @@ mod found;
 mod leap;
 mod leave;
 mod phases;
+mod steps;
 mod stories;
 mod timelines;
 
@@ -79,6 +80,15 @@ pub fn many(name: &str) -> Environment {
         { "workloadEnv": { "kind": "Deployment", "name": format!("app-{name}"), "container": "main" } },
     ]);
     environment(name, &targets)
+}
+
+/// The same Environment, whose targets take percentages.
+pub fn in_parts(mut environment: Environment) -> Environment {
+    for target in environment.spec.flags.iter_mut().flat_map(|f| &mut f.targets) {
+        target.config_map.iter_mut().for_each(|t| t.percent_key = Some("FLAG_PERCENT".to_owned()));
+        target.workload_env.iter_mut().for_each(|t| t.percent_name = Some("FLAG_PERCENT".to_owned()));
+    }
+    environment
 }
 
 fn environment(name: &str, targets: &serde_json::Value) -> Environment {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use super::{config_map, many, minute, schedule, second, start, variable};
+use super::{config_map, in_parts, many, minute, schedule, second, start, variable};
 use crate::api::{
     Clock, Day, Duration, Environment, EnvironmentCalendar, EnvironmentRef, FreezeSpec, FrozenTime, Late,
     MigrationSchedule, Mode, Moment, OnBreach, OnDelete, OverriddenWait, Phase, PhaseMark, PointOfNoReturn,
@@ -49,6 +49,8 @@ pub struct Story {
     pub hours: Option<EnvironmentCalendar>,
     /// When the first phase is to start, in seconds from the beginning.
     pub start: Option<i64>,
+    /// Whether flags reach their users in three steps.
+    pub steps: bool,
     /// How the environments stand to each other.
     pub course: Course,
     /// How far a breach reaches.
@@ -128,6 +130,7 @@ impl Default for Story {
             calendar: None,
             hours: None,
             start: None,
+            steps: false,
             course: Course::Chain,
             scope: RollbackScope::Environment,
             breach: (OnBreach::Rollback, None, false),
@@ -153,12 +156,21 @@ impl Story {
         plan.spec.watch = Some(Duration::seconds(self.watch));
         plan.spec.calendar.clone_from(&self.calendar);
         plan.spec.phases[0].start = self.start.map(|at| Moment::At(second(at)));
+        if self.steps {
+            let soak = format!("{}s", self.soak * 20);
+            let step = |percent| serde_json::json!({ "percent": percent, "soak": { "duration": soak } });
+            let steps = serde_json::json!([step(10), step(50), { "percent": 100, "soak": { "duration": soak } }]);
+            for phase in &mut plan.spec.phases {
+                phase.steps = serde_json::from_value(steps.clone()).expect("steps");
+            }
+        }
         self.course.shape(&mut plan);
         let environments = names.iter().zip(&self.shapes).map(|(name, shape)| match shape {
             0 => config_map(name),
             1 => variable(name),
             _ => many(name),
         });
+        let environments = environments.map(|e| if self.steps { in_parts(e) } else { e });
         let mut environments: Vec<Environment> = environments.collect();
         environments[0].spec.calendar.clone_from(&self.hours);
         let mut world = World::new(&plan, environments, start(), self.seed);
@@ -226,6 +238,14 @@ fn untrue(world: &World) -> Option<String> {
                 RunState::Soaking | RunState::Verifying => value.as_ref() == Some(&target.values.enabled),
                 _ => true,
             };
+            let share = world.cluster.percent(&target.place).and_then(|share| Some(share.text()?.to_owned()));
+            let fine = fine
+                && match run.stage.state() {
+                    RunState::Soaking | RunState::Verifying if target.percent_key.is_some() => {
+                        share == Some(flip.percent().to_string())
+                    }
+                    _ => true,
+                };
             if !fine {
                 return Some(format!("{} is {} and {} is {value:?}", run.label(), run.stage.state(), target.place));
             }
@@ -274,7 +294,7 @@ fn name() -> impl Strategy<Value = &'static str> {
 }
 
 fn hand() -> impl Strategy<Value = Hand> {
-    prop::sample::select(vec![Hand::Enabled, Hand::Disabled, Hand::Third])
+    prop::sample::select(vec![Hand::Enabled, Hand::Disabled, Hand::Third, Hand::Share])
 }
 
 fn policy() -> impl Strategy<Value = OnDelete> {
@@ -418,8 +438,9 @@ fn story() -> impl Strategy<Value = Story> {
         2 => Just((None, None, None)),
         1 => (prop::option::of(calendar()), prop::option::of(hours()), prop::option::of(-3_600..1_800_i64)),
     ];
-    (any::<u64>(), shapes, 2..12_i64, samples, regression, outage, latency, faults, (timing, acts, course())).prop_map(
-        |(seed, shapes, soak, samples, regression, outage, latency, faults, (timing, acts, course))| Story {
+    let course = (course(), prop::bool::weighted(0.4));
+    (any::<u64>(), shapes, 2..12_i64, samples, regression, outage, latency, faults, (timing, acts, course)).prop_map(
+        |(seed, shapes, soak, samples, regression, outage, latency, faults, (timing, acts, (course, steps)))| Story {
             seed,
             shapes,
             soak,
@@ -431,6 +452,7 @@ fn story() -> impl Strategy<Value = Story> {
             calendar: timing.0,
             hours: timing.1,
             start: timing.2,
+            steps,
             course: course.0,
             scope: course.1,
             breach: course.2,

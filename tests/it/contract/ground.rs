@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use hoist::api::{ArmedTarget, FlagValue, FlagValues, PlaceKind, TargetPlace, Time, WorkloadKind, WorkloadRef};
+use hoist::api::{
+    ArmedTarget, FlagValue, FlagValues, Percent, PlaceKind, TargetPlace, Time, WorkloadKind, WorkloadRef,
+};
 use hoist::engine::{
-    FoundTarget, Lower, Owner, Raise, Restart, Seal, Stamp, StampKind, Standing, TargetReading, WorkloadKey, standing,
+    Expected, FoundTarget, Lower, Owner, Raise, Restart, Seal, Stamp, StampKind, Standing, TargetReading, WorkloadKey,
+    standing,
 };
 use hoist::shell::error::{CALL, Error};
-use hoist::shell::targets::Targets;
+use hoist::shell::targets::{Carried, Targets};
 use k8s_openapi::api::apps::v1 as apps;
 use kube::api::{Api, ApiResource, DynamicObject};
 use serde_json::{Value, json};
@@ -19,6 +22,9 @@ pub const B: &str = "FLAG_B";
 
 /// The run that every stamp names.
 const RUN: &str = "home/run";
+
+/// The key of a percentage.
+pub const SHARE: &str = "FLAG_A_PERCENT";
 
 /// A label that no node has.
 const NOWHERE: &str = "contract.example/nowhere";
@@ -241,11 +247,19 @@ impl Ground {
 
     pub async fn armed_with(&self, flag: &str, values: FlagValues) -> ArmedTarget {
         let uid = self.found(flag).await.uid;
-        ArmedTarget { flag: flag.into(), values, place: self.place(flag), uid, workloads: vec![], taken_from: None }
+        let place = self.place(flag);
+        ArmedTarget { flag: flag.into(), values, place, percent_key: None, uid, workloads: vec![], taken_from: None }
+    }
+
+    /// The same with a percentage under [`SHARE`].
+    pub async fn armed_in_steps(&self, flag: &str) -> ArmedTarget {
+        ArmedTarget { percent_key: Some(SHARE.into()), ..self.armed(flag).await }
     }
 
     pub async fn read(&self, flag: &str) -> TargetReading {
-        self.targets.read(&self.place(flag), flag).await.expect("a reading")
+        let percent_key = (flag == A).then(|| SHARE.to_owned());
+        let carried = Carried { flag: flag.to_owned(), percent_key };
+        self.targets.read(&self.place(flag), &carried).await.expect("a reading")
     }
 
     pub async fn found(&self, flag: &str) -> FoundTarget {
@@ -257,7 +271,13 @@ impl Ground {
 
     /// How a target stands to the run.
     pub async fn standing(&self, armed: &ArmedTarget) -> Standing {
-        standing(armed, RUN, 1, false, &self.read(&armed.flag).await)
+        self.standing_at(armed, Percent::ALL, None).await
+    }
+
+    /// How it stands to a step.
+    pub async fn standing_at(&self, armed: &ArmedTarget, percent: Percent, before: Option<Percent>) -> Standing {
+        let expected = Expected { run: RUN, epoch: 1, observes: false, percent, before };
+        standing(armed, &expected, &self.read(&armed.flag).await)
     }
 
     /// Raises on the version that is there now, as the engine does: forced, and again where a controller was quicker.
@@ -273,11 +293,24 @@ impl Ground {
         let raise = Raise {
             target: armed.clone(),
             resource_version: version.into(),
+            percent: Percent::ALL,
             force,
             stamp: stamp(StampKind::Raised, decision),
             send_by: Time::MAX_UTC,
         };
         self.targets.raise(&raise).await
+    }
+
+    /// Raises to a step, as [`Ground::raise`] does.
+    pub async fn raise_to(&self, armed: &ArmedTarget, percent: Percent, decision: &str) {
+        eventually("the step", async || {
+            let resource_version = self.found(&armed.flag).await.resource_version;
+            let stamp = stamp(StampKind::Raised, decision);
+            let raise =
+                Raise { target: armed.clone(), resource_version, percent, force: true, stamp, send_by: Time::MAX_UTC };
+            self.targets.raise(&raise).await.map_err(|e| e.to_string())
+        })
+        .await;
     }
 
     pub async fn lower(&self, armed: &ArmedTarget, decision: &str) -> Result<(), Error> {

@@ -9,5 +9,6 @@ mod ground;
 mod identity;
 mod ownership;
 mod schedules;
+mod steps;
 mod versions;
 mod workload;

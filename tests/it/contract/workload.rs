@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 
+use hoist::shell::targets::Carried;
+
 use super::ground::{A, B, Ground, WORKLOADS};
 use crate::fixture::eventually;
 
@@ -306,7 +308,8 @@ async fn a_target_that_cannot_be_written_says_why() {
         assert_eq!(ground.found(A).await.barred, None, "{kind:?}");
         let mut place = ground.place(A);
         place.container = Some("other".into());
-        let reading = ground.targets.read(&place, A).await.expect("a reading");
+        let carried = Carried { flag: A.to_owned(), percent_key: None };
+        let reading = ground.targets.read(&place, &carried).await.expect("a reading");
         assert!(format!("{reading:?}").contains("it has no container other"), "{reading:?}");
         ground.refer(A).await;
         let why = "variable FLAG_A takes its value from elsewhere (valueFrom); make that place the target";

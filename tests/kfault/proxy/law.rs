@@ -51,6 +51,7 @@ pub fn law(about: &About, body: &Value) -> Option<Law> {
             epoch: run.spec.epoch,
             opened_at: run.spec.opened_by.map(|o| o.at),
             state: status.state,
+            step: status.step.map_or(0, |s| s.number),
             decision: status.attempt.map(|a| a.decision),
         };
         return Some(Law { schedule: run.spec.schedule.uid, trace });

@@ -1,0 +1,60 @@
+//! The steps in which a flag reaches more of its users.
+
+use crate::api::{ArmedStep, Duration, EnvironmentKey, MigrationScheduleSpec, Phase, PhaseKind};
+use crate::engine::target::TargetPlan;
+
+use super::problems::Problems;
+
+/// The steps of a phase, each with its soak.
+pub(super) fn of(spec: &MigrationScheduleSpec, phase: &Phase) -> Vec<ArmedStep> {
+    let steps = phase.steps.iter().map(|step| {
+        let soak = step.soak.as_ref().or(phase.soak.as_ref()).unwrap_or(&spec.soak);
+        ArmedStep { percent: step.percent, soak: soak.duration, covers: soak.covers.clone() }
+    });
+    steps.collect()
+}
+
+/// Whether a target can go in the steps that a phase has.
+pub(super) fn takes_steps(key: &EnvironmentKey, phase: &Phase, target: &TargetPlan) -> Result<(), String> {
+    if phase.steps.is_empty() || target.percent_key.is_some() {
+        return Ok(());
+    }
+    let field = if target.place.kind.workload().is_some() { "percentName" } else { "percentKey" };
+    Err(format!(
+        "phase {} goes in steps, and {} takes no percentage; give that target of Environment {key} a {field}, or the phase no steps",
+        phase.name, target.place
+    ))
+}
+
+impl Problems {
+    pub(super) fn check_steps(&mut self, spec: &MigrationScheduleSpec) {
+        for (i, phase) in spec.phases.iter().enumerate() {
+            let path = format!("spec.phases[{i}].steps");
+            if phase.kind == PhaseKind::Work && !phase.steps.is_empty() {
+                self.add(path.clone(), "a Work phase flips nothing, so it has no steps".to_owned(), "");
+            }
+            for (j, pair) in phase.steps.windows(2).enumerate() {
+                let [before, step] = pair else { continue };
+                if step.percent <= before.percent {
+                    let message =
+                        format!("{} % does not reach more users than {} % before it", step.percent, before.percent);
+                    self.add(
+                        format!("{path}[{}].percent", j + 1),
+                        message,
+                        "each step reaches more than the one before",
+                    );
+                }
+            }
+            for (j, step) in phase.steps.iter().enumerate() {
+                if step.soak.as_ref().is_some_and(|soak| soak.duration == Duration::default()) {
+                    let message = "a soak of no time measures nothing".to_owned();
+                    self.add(
+                        format!("{path}[{j}].soak.duration"),
+                        message,
+                        "give the evidence time to come, such as 24h",
+                    );
+                }
+            }
+        }
+    }
+}
