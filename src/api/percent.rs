@@ -93,7 +93,10 @@ impl JsonSchema for Percent {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "x-kubernetes-int-or-string": true })
+        let decimal = "^(100|[0-9]{1,2})(\\.[0-9]{1,3})?$";
+        json_schema!({
+            "x-kubernetes-int-or-string": true, "minimum": 1, "maximum": 100, "pattern": decimal, "maxLength": 8
+        })
     }
 }
 

@@ -5,7 +5,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Condition, Decimal, Duration, FlagValue, Override, Phase, RunState, ScheduleCalendar, Soak, Time};
+use super::{
+    Action, Condition, Decimal, Duration, FlagValue, Override, Percent, Phase, RunState, ScheduleCalendar, Soak, Time,
+};
 
 /// A plan that carries feature flags through environments, one after the other, on evidence from Prometheus.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -428,6 +430,9 @@ pub struct EnvironmentProgress {
     pub state: RunState,
     /// Which attempt this is; 0 before there is one.
     pub epoch: i64,
+    /// How many of the users the flag reaches there, where it goes in steps and is raised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<Percent>,
     /// Since when it is in that state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,

@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use super::{Connection, Known, Output, named, online, runs, schedule};
 use crate::analysis::{CheckLedger, Outcome, judge};
-use crate::api::{Armed, Check, ConditionStatus, MigrationRun, OverrideStatus, PendingAction, RunState, Time, Wait};
+use crate::api::{
+    Armed, Check, ConditionStatus, MigrationRun, OverrideStatus, PendingAction, Percent, RunState, Time, Wait,
+};
 use crate::engine::calendar::distance;
 use crate::engine::{Measure, Question};
 use crate::shell::prometheus::Prometheus;
@@ -52,6 +54,9 @@ struct Environment {
     environment: String,
     epoch: i64,
     state: RunState,
+    /// How many of the users the flag reaches, where it goes in steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    percent: Option<Percent>,
     since: Option<Time>,
     /// Why it does not go on without a person.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,6 +168,7 @@ fn explain(schedule: &Known, runs: &[MigrationRun]) -> Explanation {
             environment: place(&e.namespace, &e.environment),
             epoch: e.epoch,
             state: e.state,
+            percent: e.percent,
             since: e.since,
             held: of.and_then(|s| s.held.as_ref()).map(|h| format!("{:?}: {}", h.reason, h.message)),
             waits: match of {
@@ -301,7 +307,8 @@ fn told(explanation: &Explanation) -> String {
     for e in &explanation.environments {
         let epoch = if e.epoch > 1 { format!(" (epoch {})", e.epoch) } else { String::new() };
         let since = e.since.map(|at| format!("  since {}", clock(at))).unwrap_or_default();
-        let _ = writeln!(text, "{:<14} {:<28} {:<12}{since}{epoch}", e.phase, e.environment, e.state.name());
+        let percent = e.percent.map(|p| format!("  at {p} %")).unwrap_or_default();
+        let _ = writeln!(text, "{:<14} {:<28} {:<12}{percent}{since}{epoch}", e.phase, e.environment, e.state.name());
         let over = matches!(e.state, RunState::Completed | RunState::Finished | RunState::Pending);
         for line in e.held.iter().map(|h| format!("held, {h}")).chain(e.waits.iter().map(|w| format!("waits, {w}"))) {
             let _ = writeln!(text, "    {line}");

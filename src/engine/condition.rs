@@ -6,7 +6,7 @@ use super::latest::Latest;
 use super::order::Orders;
 use super::plan::{EnvironmentPlan, PhasePlan, Plan};
 use super::start::{Begins, begins};
-use super::state::{Run, State, clip, place_label};
+use super::state::{Flip, Run, State, clip, place_label};
 use super::view::View;
 
 /// What one condition says.
@@ -110,6 +110,7 @@ fn progress(view: &View, state: &State) -> Vec<EnvironmentProgress> {
         environment: run.spec.environment.name.clone(),
         state: run.stage.state(),
         epoch: run.spec.epoch,
+        percent: run.stage.raised().filter(|flip| !flip.armed.steps.is_empty()).map(Flip::percent),
         since: Some(run.since),
         message: run.message.clone(),
     };
@@ -148,6 +149,7 @@ fn pending(plan: &Plan, latest: &Latest<'_>, phase: &PhasePlan, environment: &En
         environment: environment.key.name.clone(),
         state: RunState::Pending,
         epoch: 0,
+        percent: None,
         since: None,
         message: counted.or(dated).unwrap_or_default(),
     }

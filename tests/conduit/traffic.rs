@@ -73,6 +73,12 @@ impl Behaviour {
     pub fn is_enabled(&self, variables: &BTreeMap<String, String>) -> bool {
         variables.get(&self.flag) == Some(&self.enabled_value)
     }
+
+    /// Which fraction of the users a pod with these variables serves the new way: `<flag>_PERCENT`, all where there is none.
+    pub fn share(&self, variables: &BTreeMap<String, String>) -> f64 {
+        let percent = variables.get(&format!("{}_PERCENT", self.flag)).and_then(|p| p.parse::<f64>().ok());
+        if self.is_enabled(variables) { percent.unwrap_or(100.0) / 100.0 } else { 0.0 }
+    }
 }
 
 /// The counters of one pod since it started. Fractions are kept, so that a slow rate counts too.
@@ -85,10 +91,17 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub fn advance(&mut self, seconds: f64, behaviour: &Behaviour, enabled: bool) {
-        let errors = behaviour.errors_when_enabled.filter(|_| enabled).unwrap_or(behaviour.errors_always);
-        let latency = behaviour.latency_when_enabled.filter(|_| enabled).unwrap_or(behaviour.latency);
-        let requests = behaviour.rate * seconds;
+    /// Lives for so long, with this fraction of its users on the new way.
+    pub fn advance(&mut self, seconds: f64, behaviour: &Behaviour, share: f64) {
+        self.serve(behaviour.rate * seconds * (1.0 - share), behaviour.errors_always, behaviour.latency);
+        self.serve(
+            behaviour.rate * seconds * share,
+            behaviour.errors_when_enabled.unwrap_or(behaviour.errors_always),
+            behaviour.latency_when_enabled.unwrap_or(behaviour.latency),
+        );
+    }
+
+    fn serve(&mut self, requests: f64, errors: f64, latency: f64) {
         self.failed += requests * errors;
         self.succeeded += requests * (1.0 - errors);
         self.seconds += requests * latency;

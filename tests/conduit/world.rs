@@ -45,7 +45,7 @@ impl World {
         for pod in self.pods.values_mut().filter(|pod| pod.ready) {
             let ordinary = Behaviour::default();
             let behaviour = self.behaviours.get(&pod.namespace).unwrap_or(&ordinary);
-            pod.counters.advance(seconds, behaviour, behaviour.is_enabled(&pod.variables));
+            pod.counters.advance(seconds, behaviour, behaviour.share(&pod.variables));
         }
     }
 

@@ -75,6 +75,7 @@ fn every_string_list_and_map_is_bounded() {
             Some("array") => "maxItems",
             Some("object") if schema.get("additionalProperties").is_some() => "maxProperties",
             Some("object" | "integer" | "boolean") => return,
+            None if schema["x-kubernetes-int-or-string"] == true => "maxLength",
             other => panic!("{path} has the type {other:?}"),
         };
         if schema.get(bound).is_none() {
@@ -106,6 +107,7 @@ fn only_what_a_structural_schema_knows_is_used() {
         "maxProperties",
         "minimum",
         "maximum",
+        "x-kubernetes-int-or-string",
         "x-kubernetes-list-type",
         "x-kubernetes-list-map-keys",
         "x-kubernetes-validations",

@@ -11,13 +11,16 @@ fn place(stage: &Stage, name: &str) -> Value {
     json!({ "name": name, "namespace": stage.place(name).namespace.name() })
 }
 
-/// Work, a phase with windows, two and one beside each other over a barrier, and Work that is counted from them.
+/// Work, a phase with windows that goes in two steps, two and one beside each other over a barrier, and Work that is
+/// counted from them.
 fn course(stage: &Stage) -> Plan {
     let of = |name| place(stage, name);
+    let steps = json!([{ "percent": 20, "soak": { "duration": "6s" } }, { "percent": "100" }]);
     let all_day = json!([{ "name": "all-day", "from": "00:00", "to": "24:00" }]);
     let phases = json!([
         { "name": "backup", "number": "0", "kind": "Work" },
-        { "name": "staging", "number": "1", "environments": [of("staging")], "calendar": { "windows": all_day } },
+        { "name": "staging", "number": "1", "environments": [of("staging")], "calendar": { "windows": all_day },
+          "steps": steps },
         { "name": "regions", "number": "2", "maxParallel": 2, "barrier": true,
           "environments": [of("eu"), of("apac"), of("us")] },
         { "name": "validation", "number": "3", "kind": "Work", "environments": [of("eu")],
@@ -39,12 +42,22 @@ async fn of_phase(stage: &Stage, phase: &str) -> MigrationRun {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn groups_work_and_what_is_counted_come_to_the_end() {
-    let mut stage = Stage::with_config_maps(&["staging", "eu", "apac", "us"]).await;
+async fn steps_groups_work_and_what_is_counted_come_to_the_end() {
+    let mut stage = Stage::in_parts(&["staging", "eu", "apac", "us"]).await;
     stage.start_controller();
     stage.apply(&course(&stage).with("/watch", json!("5s"))).await.expect("applied");
     let wait = ["wait", "migrationschedule/repo", "--for=condition=Completed", "--timeout=180s"];
     stage.kubectl(&wait).await.expect("the schedule completes");
+    let staging = stage.run("staging").await.expect("a run").status.expect("a status");
+    let flips = staging.transitions.iter().filter(|t| t.to == RunState::Flipping).map(|t| t.reason.as_str());
+    assert_eq!(
+        flips.collect::<Vec<_>>(),
+        ["every gate is open", "soaked for 6s at 20 %: every check passes; goes to 100 %"]
+    );
+    assert_eq!(staging.step.map(|s| (s.number, s.of)), Some((2, 2)));
+    for name in ["staging", "eu", "apac", "us"] {
+        assert_eq!(stage.percent(name).await.as_deref(), Some("100"), "{name}");
+    }
     let (eu, apac, us) = (
         stage.run_that("eu in its region", "eu", |r| r.spec.phase == "regions" || r.spec.phase == "validation").await,
         stage.run("apac").await.expect("a run"),
@@ -68,7 +81,7 @@ async fn groups_work_and_what_is_counted_come_to_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_breach_with_scope_all_takes_everything_back() {
-    let mut stage = Stage::with_config_maps(&["staging", "eu", "apac", "us"]).await;
+    let mut stage = Stage::in_parts(&["staging", "eu", "apac", "us"]).await;
     stage.start_controller();
     stage.place("us").app.set_behaviour(&[("errors-when-enabled", "0.3")]).await;
     stage.apply(&course(&stage)).await.expect("applied");
@@ -82,8 +95,37 @@ async fn a_breach_with_scope_all_takes_everything_back() {
             "{rollback:?}"
         );
         assert_eq!(stage.value(name).await.as_deref(), Some("false"), "{name}");
+        assert_eq!(stage.percent(name).await.as_deref(), Some("0"), "{name}");
     }
     assert!(!stage.runs().await.iter().any(|r| r.spec.phase == "validation"), "its turn never came");
+}
+
+/// A tenth of the users is enough to see what is wrong, and a step that a person stopped stays where it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_the_users_stops_what_the_rest_never_sees() {
+    let mut stage = Stage::in_parts(&["eu"]).await;
+    stage.start_controller();
+    let steps = json!([{ "percent": 20, "soak": { "duration": "6s" } }, { "percent": 50, "soak": { "duration": "1m" } },
+        { "percent": 100 }]);
+    let phases = json!([{ "name": "eu", "environments": [place(&stage, "eu")], "steps": steps }]);
+    stage.apply(&Plan::quick("8s").with("/phases", phases)).await.expect("applied");
+    stage
+        .run_that("the second step", "eu", |r| {
+            r.status
+                .as_ref()
+                .is_some_and(|s| s.state == RunState::Soaking && s.step.as_ref().is_some_and(|s| s.number == 2))
+        })
+        .await;
+    assert_eq!(stage.percent("eu").await.as_deref(), Some("50"));
+    let shown = stage.kubectl(&["get", "runs"]).await.expect("kubectl get runs");
+    assert!(shown.contains("PERCENT") && shown.contains(" 50 "), "{shown}");
+    let told = stage.hoist(&["explain", &stage.name()]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("at 50 %"), "{told}");
+    // Half of the users at 30 % are 15 %.
+    stage.place("eu").app.set_behaviour(&[("errors-when-enabled", "0.3")]).await;
+    stage.reaches("eu", RunState::RolledBack).await;
+    assert_eq!((stage.value("eu").await.as_deref(), stage.percent("eu").await.as_deref()), (Some("false"), Some("0")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,11 +6,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use hoist::api::{Environment, MigrationRun, MigrationSchedule, RunState, WorkloadKind};
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::fixture::{App, Cluster, Conduit, FLAG, FlagSource, Namespace, Output, Process, eventually_within};
+use crate::fixture::{App, Cluster, Conduit, FLAG, FlagSource, Namespace, Output, PERCENT, Process, eventually_within};
 
 /// Everything that a migration needs, in namespaces of its own.
 pub struct Stage {
@@ -117,6 +117,20 @@ impl Stage {
     /// The same; the pods take all keys of the ConfigMap, so that one may be missing.
     pub async fn with_whole_config_maps(names: &[&str]) -> Stage {
         Stage::build(names, FlagSource::EnvFrom, 2).await
+    }
+
+    /// The same, with a percentage beside each flag, which the application heeds.
+    pub async fn in_parts(names: &[&str]) -> Stage {
+        let stage = Stage::with_whole_config_maps(names).await;
+        for place in &stage.places {
+            let mut target = target(WorkloadKind::Deployment, FlagSource::EnvFrom);
+            target["configMap"]["percentKey"] = json!(PERCENT);
+            let spec = json!({ "flags": [{ "name": FLAG, "targets": [target] }] });
+            let patch = Patch::Merge(json!({ "spec": spec }));
+            let environments = place.environments(place.admin.clone());
+            environments.patch(&place.name, &PatchParams::default(), &patch).await.expect("the Environment is patched");
+        }
+        stage
     }
 
     /// Environments whose flag is a variable of the Deployment `conduit`.
@@ -282,6 +296,11 @@ impl Stage {
         self.place(environment).value().await
     }
 
+    /// The percentage beside the flag.
+    pub async fn percent(&self, environment: &str) -> Option<String> {
+        self.place(environment).key(PERCENT).await
+    }
+
     pub fn place(&self, environment: &str) -> &Place {
         self.places.iter().find(|p| p.name == environment).expect("a place")
     }
@@ -312,13 +331,17 @@ impl Place {
 
     /// The value of the flag, as the API server has it; nothing where it is absent.
     pub async fn value(&self) -> Option<String> {
+        self.key(FLAG).await
+    }
+
+    async fn key(&self, name: &str) -> Option<String> {
         let config: Api<k8s_openapi::api::core::v1::ConfigMap> = self.namespace.api(self.admin.clone());
         if let Some(map) = config.get_opt("conduit-flags").await.expect("the ConfigMap can be read") {
-            return map.data.unwrap_or_default().get(FLAG).cloned();
+            return map.data.unwrap_or_default().get(name).cloned();
         }
         let workload = self.workloads().get_opt("conduit").await.expect("the workload can be read")?;
         let env = workload.data.pointer("/spec/template/spec/containers/0/env")?.as_array()?;
-        env.iter().find(|e| e["name"] == FLAG)?["value"].as_str().map(ToOwned::to_owned)
+        env.iter().find(|e| e["name"] == name)?["value"].as_str().map(ToOwned::to_owned)
     }
 
     fn workloads(&self) -> Api<DynamicObject> {
