@@ -17,7 +17,7 @@ use super::validate::files::Warning;
 use crate::api::{PhaseKind, Time};
 use crate::engine::laws::Violation;
 use crate::engine::{PhasePlan, Plan};
-use crate::sim::{Dates, Declared, Finish, LIVES, Pace, Story, quantile};
+use crate::sim::{Dates, Declared, Finish, LIVES, Pace, StepDates, Story, quantile};
 
 /// Arguments of `hoist plan`.
 #[derive(Debug, clap::Args)]
@@ -169,10 +169,15 @@ fn as_json(planning: &Planning) -> Value {
     let phase = |phase: &Phase| {
         let environments = phase.environments.iter().map(|e| {
             let gates = e.gates.iter().map(|w| Gate { gate: &w.gate, message: &w.message, since: w.from, until: w.to });
-            json!({
+            let mut told = json!({
                 "name": e.environment.name, "opens": e.opens, "flips": e.flips, "soakEnds": e.soak_ends,
                 "gates": gates.collect::<Vec<_>>(),
-            })
+            });
+            let step = |s: &StepDates| json!({ "percent": s.percent, "flips": s.flips, "soakEnds": s.soak_ends });
+            if let Some(told) = told.as_object_mut().filter(|_| !e.steps.is_empty()) {
+                told.insert("steps".to_owned(), e.steps.iter().map(step).collect());
+            }
+            told
         });
         let within = |path: &str| path == phase.path || path.starts_with(&format!("{}.", phase.path));
         let own: Vec<&Warning> = planning.warnings.iter().filter(|w| within(&w.path)).collect();

@@ -312,6 +312,7 @@ impl<'a> Course<'a> {
                 at: t.at,
                 from: t.from,
                 to: t.to,
+                percent: status.step.as_ref().map(|s| s.percent),
                 reason: t.reason.clone(),
                 actor: t.actor.clone(),
             });

@@ -1,6 +1,6 @@
 //! What is to be expected of a schedule: the dates of one life, and when it finishes in many.
 
-use crate::api::{EnvironmentKey, PhaseKind, RunState, Time};
+use crate::api::{EnvironmentKey, Percent, PhaseKind, RunState, Time};
 use crate::engine::laws::Violation;
 use crate::engine::{EnvironmentPlan, PhasePlan};
 
@@ -31,12 +31,25 @@ pub struct Dates {
     pub opens: Option<Time>,
     /// When its flag goes up.
     pub flips: Option<Time>,
-    /// When its soak is over.
+    /// When its soak is over; that of its last step.
     pub soak_ends: Option<Time>,
+    /// Its steps; none where all users are reached at once.
+    pub steps: Vec<StepDates>,
     /// What it waits for before its flip.
     pub gates: Vec<Waited>,
     /// Whether it is Work: nothing goes up, and `soak_ends` is when it is complete.
     pub work: bool,
+}
+
+/// When a step is to do what, in one life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepDates {
+    /// How many of the users it reaches.
+    pub percent: Percent,
+    /// When it is raised to that.
+    pub flips: Option<Time>,
+    /// When its soak is over.
+    pub soak_ends: Option<Time>,
 }
 
 impl Scene {
@@ -81,7 +94,20 @@ impl Dates {
         let turn = gates.iter().map(|w| w.from).chain(flips).chain(soak_ends.filter(|_| work)).min();
         let calendar = environment.calendar.as_ref().ok();
         let opens = turn.and_then(|turn| calendar?.next_open(turn));
-        Self { environment: key.clone(), opens, flips, soak_ends, gates, work }
+        let steps = phase.steps.iter().map(|step| StepDates::of(story, phase, key, step.percent)).collect();
+        Self { environment: key.clone(), opens, flips, soak_ends, steps, gates, work }
+    }
+}
+
+impl StepDates {
+    /// The dates of the first time that a step was reached.
+    fn of(story: &Story, phase: &PhasePlan, environment: &EnvironmentKey, percent: Percent) -> Self {
+        let own = story.moves.iter().filter(|m| m.step.phase == phase.name && m.step.environment == *environment);
+        let flipped = own.clone().find(|m| m.to == RunState::Flipping && m.percent == Some(percent));
+        let flips = flipped.map(|m| m.at);
+        let mut ends = own.filter(|m| m.from == RunState::Soaking && flips.is_some_and(|flips| m.at > flips));
+        let soak_ends = ends.find(|m| matches!(m.to, RunState::Flipping | RunState::Completed)).map(|m| m.at);
+        Self { percent, flips, soak_ends }
     }
 }
 

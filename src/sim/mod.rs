@@ -35,7 +35,7 @@ pub use declared::{
     Reaction, Rollout, SinceFlip,
 };
 pub use fault::{Fate, Faults, Request};
-pub use forecast::{Dates, Finish, LIVES, quantile};
+pub use forecast::{Dates, Finish, LIVES, StepDates, quantile};
 pub use leap::Leaps;
 pub use metric::{Curve, Metrics, Sample, Segment, Span, Stretch};
 pub use named::{Named, meant};

@@ -1,6 +1,6 @@
 //! What is told of a life in a simulated world.
 
-use crate::api::{EnvironmentKey, RunState, Time};
+use crate::api::{EnvironmentKey, Percent, RunState, Time};
 
 /// A life from its beginning to its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +58,8 @@ pub struct Move {
     pub from: RunState,
     /// Where to.
     pub to: RunState,
+    /// How many of the users it reached when that was noticed, where it goes in steps.
+    pub percent: Option<Percent>,
     /// Why.
     pub reason: String,
     /// Who: `hoist`, or what a person used.

@@ -60,6 +60,7 @@ fn lives_of_the_whole_schedule() {
 fn lives_of_the_other_schedules() {
     for (schedule, place) in [
         ("unified-conversation", "production"),
+        ("unified-conversation-gradual", "production"),
         ("dialog-context-repository", "blue"),
         ("event-based-persistence", "production"),
         ("component-template", "production"),

@@ -49,11 +49,26 @@ fn rows(planning: &Planning, text: &mut String) {
         let flips = if dates.work { "nothing (Work)".to_owned() } else { at(dates.flips) };
         let (opens, ends) = (at(dates.opens), at(dates.soak_ends));
         let _ = writeln!(text, "{phase:<a$}  {:<b$}  {opens:<20}  {flips:<20}  {ends}", dates.environment.name);
+        for line in steps(staged, dates) {
+            let _ = writeln!(text, "{:<a$}  {line}", "");
+        }
         for gate in &dates.gates {
             let until = gate.to.map_or_else(|| "the end".to_owned(), |to| staged.minute(to));
             let _ = writeln!(text, "{:<a$}  until {until}: {}", "", gate.message);
         }
     }
+}
+
+/// The steps of an environment, in sentences.
+pub(super) fn steps(staged: &Staged, dates: &Dates) -> Vec<String> {
+    let at = |at: Option<Time>| at.map_or_else(|| "never".to_owned(), |at| staged.minute(at));
+    let told = dates.steps.iter().map(|step| match step.flips {
+        None => format!("never reaches {} % of the users", step.percent),
+        Some(flips) => {
+            format!("{} % of the users from {}, soaks until {}", step.percent, staged.minute(flips), at(step.soak_ends))
+        }
+    });
+    told.collect()
 }
 
 /// When it is done, in sentences.

@@ -1,6 +1,6 @@
 //! The steps in which a flag reaches more of its users.
 
-use crate::api::{ArmedStep, Duration, EnvironmentKey, MigrationScheduleSpec, Phase, PhaseKind};
+use crate::api::{ArmedStep, Duration, EnvironmentKey, MigrationScheduleSpec, Phase};
 use crate::engine::target::TargetPlan;
 
 use super::problems::Problems;
@@ -30,9 +30,6 @@ impl Problems {
     pub(super) fn check_steps(&mut self, spec: &MigrationScheduleSpec) {
         for (i, phase) in spec.phases.iter().enumerate() {
             let path = format!("spec.phases[{i}].steps");
-            if phase.kind == PhaseKind::Work && !phase.steps.is_empty() {
-                self.add(path.clone(), "a Work phase flips nothing, so it has no steps".to_owned(), "");
-            }
             for (j, pair) in phase.steps.windows(2).enumerate() {
                 let [before, step] = pair else { continue };
                 if step.percent <= before.percent {
