@@ -9,6 +9,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "the tests wait for real processes by the real clock")]
 
+mod alike;
 mod architecture;
 mod bad_days;
 mod calendar;

@@ -1,9 +1,10 @@
 //! Phases that branch, run beside each other and do work, and what people let pass, on a real API server.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hoist::api::{MigrationRun, RunState};
 use serde_json::{Value, json};
 
+use crate::alike::as_simulated;
 use crate::stage::{Plan, Stage};
 
 /// An environment of the stage as a phase names it.
@@ -45,7 +46,8 @@ async fn of_phase(stage: &Stage, phase: &str) -> MigrationRun {
 async fn steps_groups_work_and_what_is_counted_come_to_the_end() {
     let mut stage = Stage::in_parts(&["staging", "eu", "apac", "us"]).await;
     stage.start_controller();
-    stage.apply(&course(&stage).with("/watch", json!("5s"))).await.expect("applied");
+    let plan = course(&stage).with("/watch", json!("5s"));
+    stage.apply(&plan).await.expect("applied");
     let wait = ["wait", "migrationschedule/repo", "--for=condition=Completed", "--timeout=180s"];
     stage.kubectl(&wait).await.expect("the schedule completes");
     let staging = stage.run("staging").await.expect("a run").status.expect("a status");
@@ -72,11 +74,12 @@ async fn steps_groups_work_and_what_is_counted_come_to_the_end() {
         assert_eq!((work.state, work.armed), (RunState::Finished, None), "{phase} writes nothing");
     }
     let validated = turned(&of_phase(&stage, "validation").await, RunState::Completed);
-    assert!(validated - turned(&us, RunState::Completed) >= chrono::TimeDelta::seconds(3));
+    assert!(validated - turned(&us, RunState::Completed) >= TimeDelta::seconds(3));
     let watched = turned(&us, RunState::Finished) - validated;
-    assert!(watched >= chrono::TimeDelta::seconds(4), "watched for {watched}");
+    assert!(watched >= TimeDelta::seconds(4), "watched for {watched}");
     let told = stage.hoist(&["explain", &stage.name()]);
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    as_simulated(&stage, &plan, |_| {}).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +87,8 @@ async fn a_breach_with_scope_all_takes_everything_back() {
     let mut stage = Stage::in_parts(&["staging", "eu", "apac", "us"]).await;
     stage.start_controller();
     stage.place("us").app.set_behaviour(&[("errors-when-enabled", "0.3")]).await;
-    stage.apply(&course(&stage)).await.expect("applied");
+    let plan = course(&stage);
+    stage.apply(&plan).await.expect("applied");
     let cause = stage.reaches("us", RunState::RolledBack).await.status.and_then(|s| s.rollback).expect("a rollback");
     assert!(cause.reason.contains("above max 0.05"), "{}", cause.reason);
     for name in ["staging", "eu", "apac"] {
@@ -98,6 +102,7 @@ async fn a_breach_with_scope_all_takes_everything_back() {
         assert_eq!(stage.percent(name).await.as_deref(), Some("0"), "{name}");
     }
     assert!(!stage.runs().await.iter().any(|r| r.spec.phase == "validation"), "its turn never came");
+    as_simulated(&stage, &plan, |world| world.metrics.curve("us").regression = Some(TimeDelta::zero())).await;
 }
 
 /// A tenth of the users is enough to see what is wrong, and a step that a person stopped stays where it is.
@@ -108,7 +113,8 @@ async fn a_part_of_the_users_stops_what_the_rest_never_sees() {
     let steps = json!([{ "percent": 20, "soak": { "duration": "6s" } }, { "percent": 50, "soak": { "duration": "1m" } },
         { "percent": 100 }]);
     let phases = json!([{ "name": "eu", "environments": [place(&stage, "eu")], "steps": steps }]);
-    stage.apply(&Plan::quick("8s").with("/phases", phases)).await.expect("applied");
+    let plan = Plan::quick("8s").with("/phases", phases);
+    stage.apply(&plan).await.expect("applied");
     stage
         .run_that("the second step", "eu", |r| {
             r.status
@@ -126,6 +132,7 @@ async fn a_part_of_the_users_stops_what_the_rest_never_sees() {
     stage.place("eu").app.set_behaviour(&[("errors-when-enabled", "0.3")]).await;
     stage.reaches("eu", RunState::RolledBack).await;
     assert_eq!((stage.value("eu").await.as_deref(), stage.percent("eu").await.as_deref()), (Some("false"), Some("0")));
+    as_simulated(&stage, &plan, |world| world.metrics.curve("eu").regression = Some(TimeDelta::seconds(60))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "the tests and the bench each use a part")]
 
+use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -245,6 +246,21 @@ impl Stage {
         let mut runs = api.list(&ListParams::default()).await.expect("the runs can be listed").items;
         runs.sort_by_key(|r| (r.metadata.creation_timestamp.clone(), r.spec.epoch));
         runs
+    }
+
+    /// The Environments, as they are stored.
+    pub async fn environments(&self) -> Vec<Environment> {
+        let mut all = Vec::new();
+        for place in &self.places {
+            let api = place.environments(self.admin.clone());
+            all.push(api.get(&place.name).await.expect("the Environment can be read"));
+        }
+        all
+    }
+
+    /// The labels by which Environments know the schedule's namespace.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        [("kubernetes.io/metadata.name".to_owned(), self.home.name().to_owned())].into()
     }
 
     /// The latest run of an environment.
