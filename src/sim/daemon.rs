@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 
 use crate::api::{FINALIZER, InterventionStatus, Time};
 use crate::engine::{
-    Decision, Finalizer, Lower, Motion, Neighbours, Observations, Order, Places, Plan, Policy, Probe, Problem, Run,
-    State, View, probes, step,
+    Decision, Finalizer, Lower, Motion, Observations, Order, Places, Plan, Policy, Probe, Problem, Run, State, View,
+    probes, step,
 };
 
 use super::fault::Request;
@@ -247,7 +247,7 @@ impl World {
             policy,
             status: schedule.status.clone().unwrap_or_default(),
             orders: open_orders(&orders),
-            neighbours: Neighbours::default(),
+            neighbours: self.neighbours.clone(),
             unreadable,
             went_back: self.went_back,
         };

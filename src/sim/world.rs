@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use crate::api::{Environment, EnvironmentKey, MigrationSchedule, Time};
 use crate::engine::laws::{Sent, TargetWrite, Trace, Turn, Violation};
-use crate::engine::{EnvironmentPlan, Places, Plan, RunLedger, Stamp, StampKind, WorkloadKey};
+use crate::engine::{EnvironmentPlan, Neighbours, Places, Plan, RunLedger, Stamp, StampKind, WorkloadKey};
 
 use super::cluster::{Cluster, Entry, Refusal};
 use super::daemon::PlanCache;
@@ -32,6 +32,8 @@ pub struct World {
     pub metrics: Metrics,
     /// What goes wrong.
     pub faults: Faults,
+    /// What other schedules hold.
+    pub neighbours: Neighbours,
     /// What people will do.
     pub acts: Vec<(Time, Act)>,
     /// What reached the store and the targets.
@@ -103,6 +105,7 @@ impl World {
             cluster: Cluster::default(),
             metrics: Metrics::default(),
             faults: Faults::default(),
+            neighbours: Neighbours::default(),
             acts: Vec::new(),
             trace: Vec::new(),
             sent: Vec::new(),
@@ -265,7 +268,11 @@ impl World {
                 self.store.replace(name, version, (**status).clone(), now)?;
                 self.stored(name);
             }
-            Request::Report(uid, version, status) => self.store.report(uid, version, (**status).clone(), now)?,
+            Request::Report(uid, version, status) => {
+                self.store.report(uid, version, (**status).clone(), now)?;
+                #[cfg(test)]
+                super::tests::reached::reported(status);
+            }
             Request::Finalizer(uid, version, present) => self.store.finalizer(uid, version, *present, now)?,
             Request::Answer(name, status) => self.store.answer(name, (**status).clone(), now)?,
         }
@@ -286,6 +293,8 @@ impl World {
     fn stored(&mut self, name: &str) {
         let Some(run) = self.store.now.runs.get(name) else { return };
         let Some(status) = &run.status else { return };
+        #[cfg(test)]
+        super::tests::reached::stored(status);
         let namespace = run.metadata.namespace.as_deref().unwrap_or_default();
         self.trace.push(Trace::Stored {
             run: format!("{namespace}/{name}"),

@@ -38,7 +38,7 @@ pub(super) fn waits(world: &World) -> String {
 }
 
 #[test]
-fn each_flip_waits_for_its_window_and_soaks_run_on() {
+pub(super) fn each_flip_waits_for_its_window_and_soaks_run_on() {
     let mut own = world(&["eu", "apac"], json!({ "timeZone": "Europe/Berlin", "windows": window("12:00", "12:20") }));
     own.run_until(minute(30)).expect("the laws hold");
     assert_eq!(
@@ -65,7 +65,7 @@ fn each_flip_waits_for_its_window_and_soaks_run_on() {
 }
 
 #[test]
-fn a_breach_outside_every_window_rolls_back_at_once() {
+pub(super) fn a_breach_outside_every_window_rolls_back_at_once() {
     let own = world(&["eu"], json!({ "windows": window("09:00", "09:05") }));
     let breach = |w: &mut World| {
         w.metrics.curve("eu").regression = Some(chrono::TimeDelta::minutes(10));
@@ -92,7 +92,7 @@ fn a_breach_outside_every_window_rolls_back_at_once() {
 }
 
 #[test]
-fn an_edit_of_a_freeze_lets_a_flip_go_at_once() {
+pub(super) fn an_edit_of_a_freeze_lets_a_flip_go_at_once() {
     let frozen = json!([{ "name": "quarter-end", "from": "2025-05-05", "to": "2025-06-30", "reason": "quarter end" }]);
     let mut own = world(&["eu"], json!({ "freezes": frozen }));
     own.run_until(minute(60)).expect("the laws hold");
@@ -115,7 +115,7 @@ fn an_edit_of_a_freeze_lets_a_flip_go_at_once() {
 }
 
 #[test]
-fn what_the_environment_says_counts_in_its_own_zone() {
+pub(super) fn what_the_environment_says_counts_in_its_own_zone() {
     let auckland = json!({ "timeZone": "Pacific/Auckland", "windows": window("22:00", "02:00") });
     let mut own = world(&["eu"], json!({ "windows": window("08:00", "18:00") }));
     own.plan(second(0), Act::Hours("eu", Some(hours(auckland))));
@@ -134,7 +134,7 @@ fn what_the_environment_says_counts_in_its_own_zone() {
 }
 
 #[test]
-fn a_raise_that_is_lost_as_the_window_closes_waits_for_the_next() {
+pub(super) fn a_raise_that_is_lost_as_the_window_closes_waits_for_the_next() {
     let mut own = world(&["eu"], json!({ "windows": window("09:30", "09:31") }));
     own.faults.raises.push((second(0), Fate::Lost));
     own.faults.raises.push((second(0), Fate::Lost));
@@ -157,7 +157,7 @@ fn a_raise_that_is_lost_as_the_window_closes_waits_for_the_next() {
 }
 
 #[test]
-fn a_flip_in_part_is_put_back_where_its_window_closes() {
+pub(super) fn a_flip_in_part_is_put_back_where_its_window_closes() {
     let mut plan = schedule(&["eu"]);
     plan.spec.calendar = Some(calendar(json!({ "windows": window("09:00", "10:00") })));
     let mut own = World::new(&plan, vec![many("eu")], start(), 1);
@@ -183,7 +183,7 @@ fn a_flip_in_part_is_put_back_where_its_window_closes() {
 }
 
 #[test]
-fn a_date_is_the_first_open_moment_of_its_day() {
+pub(super) fn a_date_is_the_first_open_moment_of_its_day() {
     let mut plan = schedule(&["eu"]);
     plan.spec.calendar =
         Some(calendar(json!({ "timeZone": "America/New_York", "windows": window("09:00", "17:00"), "late": "Hold" })));
@@ -217,7 +217,7 @@ fn late(how: &str, windows: Value) -> World {
 }
 
 #[test]
-fn a_missed_start_proceeds_where_nothing_else_is_said() {
+pub(super) fn a_missed_start_proceeds_where_nothing_else_is_said() {
     live(
         late("Proceed", window("08:00", "18:00")),
         |_| {},
@@ -237,7 +237,7 @@ fn a_missed_start_proceeds_where_nothing_else_is_said() {
 }
 
 #[test]
-fn a_missed_start_waits_for_the_next_window() {
+pub(super) fn a_missed_start_waits_for_the_next_window() {
     let mut own = late(
         "NextWindow",
         json!([
@@ -265,7 +265,7 @@ fn a_missed_start_waits_for_the_next_window() {
 }
 
 #[test]
-fn a_missed_start_is_held_until_a_retry() {
+pub(super) fn a_missed_start_is_held_until_a_retry() {
     let own = late("Hold", window("08:00", "18:00"));
     let retry = |w: &mut World| w.plan(minute(45), Act::Retry);
     live(
@@ -288,7 +288,7 @@ fn a_missed_start_is_held_until_a_retry() {
 }
 
 #[test]
-fn a_pause_over_the_start_makes_it_late() {
+pub(super) fn a_pause_over_the_start_makes_it_late() {
     let own = late("Hold", window("09:10", "18:00"));
     let paused = |w: &mut World| {
         w.plan(minute(5), Act::Pause(None));
@@ -304,7 +304,7 @@ fn a_pause_over_the_start_makes_it_late() {
 }
 
 #[test]
-fn a_phase_that_is_not_complete_by_its_end_says_so() {
+pub(super) fn a_phase_that_is_not_complete_by_its_end_says_so() {
     let mut plan = schedule(&["eu", "apac"]);
     plan.spec.phases[0].end = Some(Moment::parse("2025-05-05T09:20:00Z").expect("a moment"));
     plan.spec.phases[1].end = Some(Moment::parse("2025-05-05").expect("a date"));
@@ -325,7 +325,7 @@ fn a_phase_that_is_not_complete_by_its_end_says_so() {
 }
 
 #[test]
-fn a_freeze_for_many_lets_nothing_up_and_one_of_starts_lets_what_is_under_way_go_on() {
+pub(super) fn a_freeze_for_many_lets_nothing_up_and_one_of_starts_lets_what_is_under_way_go_on() {
     let frozen = |strength: &str| {
         let spec = json!({ "from": "2025-05-05T09:20:00Z", "to": "2025-05-05T11:00:00Z", "strength": strength, "reason": "a launch" });
         Some(serde_json::from_value(spec).expect("a Freeze"))
@@ -354,7 +354,7 @@ fn a_freeze_for_many_lets_nothing_up_and_one_of_starts_lets_what_is_under_way_go
 }
 
 #[test]
-fn a_freeze_that_cannot_be_read_lets_nothing_up() {
+pub(super) fn a_freeze_that_cannot_be_read_lets_nothing_up() {
     let mut own = world(&["eu"], json!({}));
     let spec =
         json!({ "yearly": { "from": "12-20", "to": "01-03" }, "timeZone": "Europe/Berlyn", "reason": "holidays" });

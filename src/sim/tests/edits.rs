@@ -11,7 +11,7 @@ use crate::api::{Duration, OnDelete};
 use crate::sim::{Act, Fate, Sample, World};
 
 #[test]
-fn deleted_in_mid_soak_the_flag_stays() {
+pub(super) fn deleted_in_mid_soak_the_flag_stays() {
     let world = check(
         &["eu", "apac"],
         |w| w.plan(minute(10), Act::Delete(OnDelete::Keep)),
@@ -27,7 +27,7 @@ fn deleted_in_mid_soak_the_flag_stays() {
 }
 
 #[test]
-fn deleted_in_mid_soak_the_flag_goes_back() {
+pub(super) fn deleted_in_mid_soak_the_flag_goes_back() {
     let world = check(
         &["eu", "apac"],
         |w| w.plan(minute(10), Act::Delete(OnDelete::Rollback)),
@@ -44,7 +44,7 @@ fn deleted_in_mid_soak_the_flag_goes_back() {
 }
 
 #[test]
-fn an_invalid_spec_stops_advance_and_not_the_rollback() {
+pub(super) fn an_invalid_spec_stops_advance_and_not_the_rollback() {
     let spoil = |w: &mut World| {
         w.plan(minute(5), Act::Spoil);
         w.metrics.curve("eu").regression = Some(TimeDelta::minutes(10));
@@ -64,7 +64,7 @@ fn an_invalid_spec_stops_advance_and_not_the_rollback() {
 }
 
 #[test]
-fn an_unreadable_spec_stops_advance_and_not_the_rollback() {
+pub(super) fn an_unreadable_spec_stops_advance_and_not_the_rollback() {
     let garble = |w: &mut World| {
         w.plan(minute(5), Act::Garble);
         w.metrics.curve("eu").regression = Some(TimeDelta::minutes(10));
@@ -83,7 +83,7 @@ fn an_unreadable_spec_stops_advance_and_not_the_rollback() {
 }
 
 #[test]
-fn a_changed_soak_is_for_the_next_environment() {
+pub(super) fn a_changed_soak_is_for_the_next_environment() {
     let edit = |w: &mut World| w.plan(minute(10), Act::Soak(Duration::seconds(3_600)));
     check(
         &["eu", "apac"],
@@ -104,7 +104,7 @@ fn a_changed_soak_is_for_the_next_environment() {
 }
 
 #[test]
-fn pods_that_crash_on_the_new_value_roll_back_before_any_soak() {
+pub(super) fn pods_that_crash_on_the_new_value_roll_back_before_any_soak() {
     let crash = |w: &mut World| w.cluster.workloads.values_mut().for_each(|w| w.crashes = true);
     check(
         &["eu"],
@@ -119,7 +119,7 @@ fn pods_that_crash_on_the_new_value_roll_back_before_any_soak() {
 }
 
 #[test]
-fn a_rollout_that_makes_no_progress_rolls_back() {
+pub(super) fn a_rollout_that_makes_no_progress_rolls_back() {
     let slow = |w: &mut World| w.cluster.workloads.values_mut().for_each(|w| w.latency = TimeDelta::hours(2));
     check(
         &["eu"],
@@ -134,7 +134,7 @@ fn a_rollout_that_makes_no_progress_rolls_back() {
 }
 
 #[test]
-fn a_flip_that_arrives_in_part_is_sealed_and_sent_again() {
+pub(super) fn a_flip_that_arrives_in_part_is_sealed_and_sent_again() {
     let part = |w: &mut World| {
         w.faults.raises.extend([(start(), Fate::Sound), (start(), Fate::Late(120)), (start(), Fate::Lost)]);
     };
@@ -153,7 +153,7 @@ fn a_flip_that_arrives_in_part_is_sealed_and_sent_again() {
 }
 
 #[test]
-fn a_flip_that_never_arrives_is_named() {
+pub(super) fn a_flip_that_never_arrives_is_named() {
     let refused = |w: &mut World| w.faults.raises.extend(vec![(start(), Fate::Lost); 6]);
     check(
         &["eu"],
@@ -181,7 +181,7 @@ fn a_flip_that_never_arrives_is_named() {
 }
 
 #[test]
-fn an_environment_taken_out_of_the_plan_does_not_stop_the_others() {
+pub(super) fn an_environment_taken_out_of_the_plan_does_not_stop_the_others() {
     let strike = |w: &mut World| {
         w.metrics.say("eu", start(), minute(600), Sample::Bad);
         w.plan(minute(10), Act::Strike("eu"));
@@ -201,7 +201,7 @@ fn an_environment_taken_out_of_the_plan_does_not_stop_the_others() {
 }
 
 #[test]
-fn the_owner_of_an_environment_stops_what_comes_into_it() {
+pub(super) fn the_owner_of_an_environment_stops_what_comes_into_it() {
     let suspend = |w: &mut World| {
         w.act(&Act::SuspendEnvironment("apac", true));
         w.plan(minute(60), Act::SuspendEnvironment("apac", false));
@@ -225,7 +225,7 @@ fn the_owner_of_an_environment_stops_what_comes_into_it() {
 }
 
 #[test]
-fn an_environment_that_vanishes_in_mid_soak_goes_on_being_watched() {
+pub(super) fn an_environment_that_vanishes_in_mid_soak_goes_on_being_watched() {
     let vanish = |w: &mut World| {
         w.plan(minute(5), Act::Vanish("eu", true));
         w.metrics.curve("eu").regression = Some(TimeDelta::minutes(10));

@@ -32,7 +32,7 @@ fn written(world: &World, kind: StampKind) -> usize {
 
 /// The lowering is sent, the daemon dies before it is written down, and Prometheus has forgotten why.
 #[test]
-fn a_lowering_that_was_not_recorded_is_a_rollback() {
+pub(super) fn a_lowering_that_was_not_recorded_is_a_rollback() {
     let mut world = world(&["eu"]);
     world.metrics.say("eu", minute(8), minute(12), Sample::Bad);
     world.faults.lowers.push((start(), Fate::CrashAfter));
@@ -45,7 +45,7 @@ fn a_lowering_that_was_not_recorded_is_a_rollback() {
 
 /// As above, and a person sets the value again before the daemon is back.
 #[test]
-fn a_closed_epoch_stays_closed_although_somebody_sets_the_flag_again() {
+pub(super) fn a_closed_epoch_stays_closed_although_somebody_sets_the_flag_again() {
     let mut world = world(&["eu"]);
     world.plan(minute(10), Act::Rollback(None));
     world.faults.lowers.push((start(), Fate::CrashAfter));
@@ -57,7 +57,7 @@ fn a_closed_epoch_stays_closed_although_somebody_sets_the_flag_again() {
 
 /// A raise is on its way when a person rolls back, and arrives before any lowering does.
 #[test]
-fn a_raise_on_its_way_is_taken_down_after_a_rollback() {
+pub(super) fn a_raise_on_its_way_is_taken_down_after_a_rollback() {
     let mut world = world(&["eu"]);
     world.faults.raises.push((start(), Fate::Late(20)));
     world.faults.lowers.extend(vec![(start(), Fate::Lost); 30]);
@@ -69,7 +69,7 @@ fn a_raise_on_its_way_is_taken_down_after_a_rollback() {
 
 /// Two attempts used to carry the same decision id, so that the second one's seal was taken for done.
 #[test]
-fn the_second_late_raise_is_sealed_too() {
+pub(super) fn the_second_late_raise_is_sealed_too() {
     let mut world = world(&["eu"]);
     world.faults.raises.extend([(start(), Fate::Late(120)), (start(), Fate::Late(120)), (start(), Fate::Late(120))]);
     live(&mut world, 120);
@@ -79,7 +79,7 @@ fn the_second_late_raise_is_sealed_too() {
 
 /// A person's write on one target let the run go back to its gates while another target could still take a late raise.
 #[test]
-fn every_target_is_sealed_before_a_flip_is_given_up() {
+pub(super) fn every_target_is_sealed_before_a_flip_is_given_up() {
     let mut world = World::new(&schedule(&["eu"]), vec![many("eu")], start(), 1);
     world.faults.raises.extend([(start(), Fate::Late(10)), (start(), Fate::Late(10)), (start(), Fate::Lost)]);
     world.plan(second(3), Act::Set("eu", 2, Hand::Third));
@@ -90,7 +90,7 @@ fn every_target_is_sealed_before_a_flip_is_given_up() {
 
 /// What is left of a flip that arrived in part went up although people had stopped it.
 #[test]
-fn the_rest_of_a_flip_waits_for_people() {
+pub(super) fn the_rest_of_a_flip_waits_for_people() {
     for stop in [Act::Suspend(true), Act::Spoil, Act::Pause(None), Act::SuspendEnvironment("eu", true)] {
         let mut world = World::new(&schedule(&["eu"]), vec![many("eu")], start(), 1);
         world.faults.raises.extend([(start(), Fate::Sound), (start(), Fate::Lost), (start(), Fate::Lost)]);
@@ -106,7 +106,7 @@ fn the_rest_of_a_flip_waits_for_people() {
 
 /// The schedule was stopped, but the daemon's cache does not know it yet.
 #[test]
-fn a_stale_cache_does_not_raise_what_people_have_stopped() {
+pub(super) fn a_stale_cache_does_not_raise_what_people_have_stopped() {
     for seed in 0..20 {
         for stop in [Act::Suspend(true), Act::Pause(None), Act::Delete(crate::api::OnDelete::Keep)] {
             let mut world = World::new(&schedule(&["eu"]), vec![config_map("eu")], start(), seed);
@@ -121,7 +121,7 @@ fn a_stale_cache_does_not_raise_what_people_have_stopped() {
 
 /// An order to roll back must not be refused because a cache still shows the run before its flip.
 #[test]
-fn a_stale_cache_does_not_refuse_an_order_to_roll_back() {
+pub(super) fn a_stale_cache_does_not_refuse_an_order_to_roll_back() {
     for seed in 0..40 {
         let mut world = World::new(&schedule(&["eu"]), vec![config_map("eu")], start(), seed);
         world.faults = Faults { until: Some(minute(30)), stale: 1_000, ..Faults::default() };
@@ -135,7 +135,7 @@ fn a_stale_cache_does_not_refuse_an_order_to_roll_back() {
 
 /// A target that refuses every raise is not written to all day.
 #[test]
-fn a_flip_that_is_refused_for_good_backs_off() {
+pub(super) fn a_flip_that_is_refused_for_good_backs_off() {
     let mut world = world(&["eu"]);
     world.faults.raises.extend(vec![(start(), Fate::Lost); 1_000]);
     live(&mut world, 600);
@@ -146,7 +146,7 @@ fn a_flip_that_is_refused_for_good_backs_off() {
 
 /// A drift in Observe took turns with the rollback that Hoist would make, and wrote at every pass.
 #[test]
-fn a_drift_beside_a_breach_in_observe_is_quiet() {
+pub(super) fn a_drift_beside_a_breach_in_observe_is_quiet() {
     let mut world = world(&["eu"]);
     world.act(&Act::Mode(Mode::Observe));
     world.act(&Act::Set("eu", 0, Hand::Enabled));
@@ -160,7 +160,7 @@ fn a_drift_beside_a_breach_in_observe_is_quiet() {
 
 /// A run that was armed in Observe is never written, also after the mode became Act.
 #[test]
-fn what_others_raised_under_observe_is_never_written() {
+pub(super) fn what_others_raised_under_observe_is_never_written() {
     let mut world = world(&["eu"]);
     world.act(&Act::Mode(Mode::Observe));
     world.act(&Act::Set("eu", 0, Hand::Enabled));
@@ -173,7 +173,7 @@ fn what_others_raised_under_observe_is_never_written() {
 
 /// While a soak waits for hours, with values that tremble and windows that grow, nothing is written.
 #[test]
-fn a_soak_that_waits_is_quiet() {
+pub(super) fn a_soak_that_waits_is_quiet() {
     let mut world = World::new(&schedule(&["eu"]), vec![variable("eu")], start(), 1);
     world.metrics.say("eu", minute(6), minute(2_000), Sample::OffTarget);
     live(&mut world, 40);
@@ -185,7 +185,7 @@ fn a_soak_that_waits_is_quiet() {
 
 /// The first environment is retried while the second one soaks: they are not in work together.
 #[test]
-fn a_retried_environment_waits_for_one_that_is_in_work() {
+pub(super) fn a_retried_environment_waits_for_one_that_is_in_work() {
     let mut world = world(&["canary", "eu"]);
     world.metrics.say("canary", minute(40), minute(50), Sample::Bad);
     world.plan(minute(50), Act::Retry);
@@ -195,7 +195,7 @@ fn a_retried_environment_waits_for_one_that_is_in_work() {
 
 /// Pods that fail for a while in mid-soak are named, and roll back only when they do not come again.
 #[test]
-fn a_shortage_of_pods_rolls_back_after_two_minutes() {
+pub(super) fn a_shortage_of_pods_rolls_back_after_two_minutes() {
     let mut short = world(&["eu"]);
     short.cluster.workloads.values_mut().for_each(|w| w.shortages.push((minute(10), second(690))));
     live(&mut short, 120);
@@ -209,7 +209,7 @@ fn a_shortage_of_pods_rolls_back_after_two_minutes() {
 
 /// Pods that were restarted before the lowering arrived carried the mark of a proof and ran on `enabled`.
 #[test]
-fn pods_are_restarted_only_after_the_flag_is_down() {
+pub(super) fn pods_are_restarted_only_after_the_flag_is_down() {
     let mut world = world(&["eu"]);
     world.plan(minute(10), Act::Rollback(None));
     world.faults.lowers.extend(vec![(start(), Fate::Lost); 5]);
@@ -221,7 +221,7 @@ fn pods_are_restarted_only_after_the_flag_is_down() {
 
 /// A `Retry` that takes a raised flag over leaves the value as it is, so that a late raise must be sealed there too.
 #[test]
-fn a_late_takeover_is_sealed() {
+pub(super) fn a_late_takeover_is_sealed() {
     let mut world = world(&["eu"]);
     world.act(&Act::Set("eu", 0, Hand::Enabled));
     world.plan(minute(10), Act::Retry);
@@ -242,7 +242,7 @@ fn a_late_takeover_is_sealed() {
 
 /// A variable and its workload are two questions: a rollout that was read before the raise must not prove it.
 #[test]
-fn a_rollout_of_the_spec_before_proves_nothing() {
+pub(super) fn a_rollout_of_the_spec_before_proves_nothing() {
     let mut world = World::new(&schedule(&["eu"]), vec![variable("eu")], start(), 1);
     let state = |w: &World| w.latest().first().and_then(|r| r.status.as_ref()).map(|s| s.state);
     until(&mut world, |w| state(w) == Some(RunState::Verifying));
@@ -266,7 +266,7 @@ fn a_rollout_of_the_spec_before_proves_nothing() {
 
 /// A Pause that names nothing would be taken for a stop that it is not.
 #[test]
-fn a_pause_that_names_nothing_is_refused_and_says_what_there_is() {
+pub(super) fn a_pause_that_names_nothing_is_refused_and_says_what_there_is() {
     let mut world = world(&["eu"]);
     world.plan(minute(10), Act::Pause(Some("ue")));
     world.plan(minute(11), Act::Pause(Some("eu")));
@@ -280,7 +280,7 @@ fn a_pause_that_names_nothing_is_refused_and_says_what_there_is() {
 
 /// The raise arrives, the daemon dies, and a person lowers the flag before it is back: it used to be raised again.
 #[test]
-fn a_flag_lowered_by_hand_in_mid_flip_stays_down() {
+pub(super) fn a_flag_lowered_by_hand_in_mid_flip_stays_down() {
     let mut world = world(&["eu"]);
     world.faults.raises.push((start(), Fate::CrashAfter));
     until(&mut world, |w| written(w, StampKind::Raised) > 0);
@@ -297,7 +297,7 @@ fn a_flag_lowered_by_hand_in_mid_flip_stays_down() {
 
 /// The part of a flip that is up is watched while the rest is refused.
 #[test]
-fn pods_that_crash_on_part_of_a_flip_roll_it_back() {
+pub(super) fn pods_that_crash_on_part_of_a_flip_roll_it_back() {
     let mut world = World::new(&schedule(&["eu"]), vec![many("eu")], start(), 1);
     let lost = vec![(start(), Fate::Lost); 50];
     world.faults.raises.push((start(), Fate::Sound));
@@ -317,7 +317,7 @@ fn pods_that_crash_on_part_of_a_flip_roll_it_back() {
 
 /// A reading that failed for a moment is no recovery.
 #[test]
-fn pods_go_on_crashing_while_they_cannot_be_read() {
+pub(super) fn pods_go_on_crashing_while_they_cannot_be_read() {
     let mut world = world(&["eu"]);
     world.cluster.workloads.values_mut().for_each(|w| w.crashes = true);
     world.run_until(second(10)).expect("no violation");
@@ -333,7 +333,7 @@ fn pods_go_on_crashing_while_they_cannot_be_read() {
 
 /// The clock is a quarter of an hour ahead for a moment: what was asked of the future must not blind the watch when it is back.
 #[test]
-fn a_clock_that_was_ahead_blinds_nobody() {
+pub(super) fn a_clock_that_was_ahead_blinds_nobody() {
     let mut world = world(&["eu"]);
     live(&mut world, 10);
     assert_eq!(states(&world), [RunState::Soaking], "{}", world.timeline());
@@ -351,7 +351,7 @@ fn a_clock_that_was_ahead_blinds_nobody() {
 
 /// A backup from before the flip is restored after the rollback: nothing that is stored tells of it.
 #[test]
-fn after_a_restored_backup_nothing_goes_up_before_a_person_says_so() {
+pub(super) fn after_a_restored_backup_nothing_goes_up_before_a_person_says_so() {
     let mut world = world(&["eu"]);
     world.plan(start(), Act::Backup);
     world.metrics.say("eu", minute(8), minute(12), Sample::Bad);
@@ -367,7 +367,7 @@ fn after_a_restored_backup_nothing_goes_up_before_a_person_says_so() {
 /// Found by a story: in `Observe` nobody restarted the pods that had been restarted for the raise, and they counted as
 /// proof.
 #[test]
-fn pods_that_were_restarted_for_the_raise_prove_nothing_in_observe() {
+pub(super) fn pods_that_were_restarted_for_the_raise_prove_nothing_in_observe() {
     let mut told = world(&["eu"]);
     told.cluster.workloads.values_mut().for_each(|w| w.latency = chrono::TimeDelta::seconds(1));
     told.plan(second(4), Act::Mode(Mode::Observe));

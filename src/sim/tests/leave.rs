@@ -40,7 +40,7 @@ fn breaching(change: impl FnOnce(&mut MigrationSchedule)) -> World {
 }
 
 #[test]
-fn a_breach_holds_where_that_is_wanted_until_a_person_decides() {
+pub(super) fn a_breach_holds_where_that_is_wanted_until_a_person_decides() {
     let mut told = breaching(|plan| plan.spec.checks[0].on_breach = OnBreach::Hold);
     told.plan(minute(90), Act::OverrideCheck("errors", 60));
     live(
@@ -77,7 +77,7 @@ fn a_breach_holds_where_that_is_wanted_until_a_person_decides() {
 }
 
 #[test]
-fn a_breach_is_only_said_where_that_is_wanted() {
+pub(super) fn a_breach_is_only_said_where_that_is_wanted() {
     let seen = |world: &World| {
         let runs = world.latest();
         let checks = runs.iter().filter_map(|r| r.status.as_ref()).flat_map(|s| &s.checks);
@@ -127,7 +127,7 @@ fn a_breach_is_only_said_where_that_is_wanted() {
 }
 
 #[test]
-fn a_countdown_runs_through_restarts_and_a_person_can_stop_it() {
+pub(super) fn a_countdown_runs_through_restarts_and_a_person_can_stop_it() {
     let counting = |plan: &mut MigrationSchedule| plan.spec.checks[0].countdown = Some(Duration::seconds(900));
     let mut told = breaching(counting);
     told.plan(minute(25), Act::Kill);
@@ -168,7 +168,7 @@ fn a_countdown_runs_through_restarts_and_a_person_can_stop_it() {
 }
 
 #[test]
-fn a_countdown_does_not_delay_another_checks_rollback() {
+pub(super) fn a_countdown_does_not_delay_another_checks_rollback() {
     let mut told = breaching(|plan| {
         plan.spec.checks[0].countdown = Some(Duration::seconds(900));
         let mut urgent = plan.spec.checks[0].clone();
@@ -181,7 +181,7 @@ fn a_countdown_does_not_delay_another_checks_rollback() {
 }
 
 #[test]
-fn what_is_overridden_is_forgiven_and_what_comes_after_is_not() {
+pub(super) fn what_is_overridden_is_forgiven_and_what_comes_after_is_not() {
     let mut told = breaching(|_| {});
     told.plan(minute(19), Act::OverrideCheck("errors", 13 * 60));
     told.plan(minute(25), Act::Kill);
@@ -219,7 +219,7 @@ fn what_is_overridden_is_forgiven_and_what_comes_after_is_not() {
 }
 
 #[test]
-fn a_window_and_the_rest_of_a_soak_can_be_overridden() {
+pub(super) fn a_window_and_the_rest_of_a_soak_can_be_overridden() {
     let mut plan = schedule(&["eu", "apac"]);
     let calendar = json!({ "windows": [{ "name": "night", "from": "20:00", "to": "21:00" }] });
     plan.spec.calendar = Some(serde_json::from_value(calendar).expect("a calendar"));
@@ -241,7 +241,7 @@ fn a_window_and_the_rest_of_a_soak_can_be_overridden() {
 }
 
 #[test]
-fn a_point_of_no_return_waits_for_a_person_and_ends_automatic_rollback() {
+pub(super) fn a_point_of_no_return_waits_for_a_person_and_ends_automatic_rollback() {
     let mut plan = schedule(&["eu", "apac"]);
     plan.spec.rollback.scope = RollbackScope::All;
     let point = PointOfNoReturn { after: Some(Duration::seconds(600)), runbook: Some("https://wiki/undo".to_owned()) };
@@ -291,7 +291,7 @@ fn a_point_of_no_return_waits_for_a_person_and_ends_automatic_rollback() {
 }
 
 #[test]
-fn what_is_left_out_is_passed_over_and_can_be_taken_up_again() {
+pub(super) fn what_is_left_out_is_passed_over_and_can_be_taken_up_again() {
     let mut told = world(&schedule(&["eu", "apac", "us"]), &["eu", "apac", "us"]);
     told.plan(minute(5), Act::Skip("eu"));
     told.plan(minute(6), Act::Skip("apac"));

@@ -8,9 +8,11 @@ mod found;
 mod leap;
 mod leave;
 mod phases;
+pub mod reached;
 mod steps;
 mod stories;
 mod timelines;
+mod waits;
 
 use chrono::TimeDelta;
 use serde_json::json;

@@ -37,7 +37,7 @@ fn lowered(world: &World) -> String {
 }
 
 #[test]
-fn branches_go_on_beside_each_other_and_meet() {
+pub(super) fn branches_go_on_beside_each_other_and_meet() {
     let plan = phased(json!([
         { "name": "staging", "number": "1", "environments": [{ "name": "staging" }] },
         { "name": "eu", "number": "2a", "environments": [{ "name": "eu" }] },
@@ -73,7 +73,7 @@ fn branches_go_on_beside_each_other_and_meet() {
 }
 
 #[test]
-fn groups_of_two_wait_for_each_other_at_the_barrier() {
+pub(super) fn groups_of_two_wait_for_each_other_at_the_barrier() {
     let five: Vec<Value> = ["a", "b", "c", "d", "e"].iter().map(|name| json!({ "name": name })).collect();
     let plan = phased(json!([{ "name": "all", "maxParallel": 2, "barrier": true, "environments": five }]));
     live(
@@ -142,7 +142,7 @@ fn groups_of_two_wait_for_each_other_at_the_barrier() {
 }
 
 #[test]
-fn work_is_complete_once_its_gates_are_open_and_others_count_from_it() {
+pub(super) fn work_is_complete_once_its_gates_are_open_and_others_count_from_it() {
     let plan = phased(json!([
         { "name": "backup", "number": "0", "kind": "Work" },
         { "name": "eu", "number": "1", "environments": [{ "name": "eu" }] },
@@ -170,7 +170,7 @@ fn work_is_complete_once_its_gates_are_open_and_others_count_from_it() {
 }
 
 #[test]
-fn a_breach_reaches_as_far_as_its_scope_and_the_last_raised_goes_first() {
+pub(super) fn a_breach_reaches_as_far_as_its_scope_and_the_last_raised_goes_first() {
     let three = json!([{ "name": "b" }, { "name": "c" }, { "name": "d" }]);
     let phases = json!([
         { "name": "first", "number": "1", "environments": [{ "name": "a" }] },
@@ -191,7 +191,7 @@ fn a_breach_reaches_as_far_as_its_scope_and_the_last_raised_goes_first() {
 }
 
 #[test]
-fn a_rollback_of_all_survives_a_crash_after_its_first_write() {
+pub(super) fn a_rollback_of_all_survives_a_crash_after_its_first_write() {
     let mut plan = schedule(&["a", "b", "c"]);
     plan.spec.rollback.scope = RollbackScope::All;
     for fate in [Fate::CrashAfter, Fate::CrashBefore, Fate::Unanswered, Fate::Late(30)] {
@@ -205,7 +205,7 @@ fn a_rollback_of_all_survives_a_crash_after_its_first_write() {
 }
 
 #[test]
-fn what_people_put_back_reaches_as_far_as_they_said() {
+pub(super) fn what_people_put_back_reaches_as_far_as_they_said() {
     let mut plan = schedule(&["a", "b", "c"]);
     plan.spec.rollback.scope = RollbackScope::All;
     for act in [Act::Rollback(Some("b")), Act::Set("b", 0, Hand::Disabled)] {
@@ -217,7 +217,7 @@ fn what_people_put_back_reaches_as_far_as_they_said() {
 }
 
 #[test]
-fn a_start_that_is_put_off_is_waited_for_where_the_phase_was_not_begun() {
+pub(super) fn a_start_that_is_put_off_is_waited_for_where_the_phase_was_not_begun() {
     let mut plan = schedule(&["a"]);
     plan.spec.phases[0].start = Some(crate::api::Moment::At(minute(60)));
     let mut world = world(&plan);
@@ -235,7 +235,7 @@ fn a_start_that_is_put_off_is_waited_for_where_the_phase_was_not_begun() {
 }
 
 #[test]
-fn a_soak_sees_a_night_and_the_whole_is_watched_for_a_while() {
+pub(super) fn a_soak_sees_a_night_and_the_whole_is_watched_for_a_while() {
     let mut plan = schedule(&["a", "b"]);
     plan.spec.checks[0].interval = crate::api::Duration::seconds(60);
     plan.spec.phases[0].soak =
@@ -283,7 +283,7 @@ fn a_soak_sees_a_night_and_the_whole_is_watched_for_a_while() {
 }
 
 #[test]
-fn the_old_path_is_quiet_before_it_is_removed() {
+pub(super) fn the_old_path_is_quiet_before_it_is_removed() {
     let legacy = json!({ "name": "legacy-calls", "interval": "1m", "threshold": { "query": "sum(increase(legacy[5m]))", "max": "0" } });
     let plan = phased(json!([
         { "name": "eu", "number": "1", "environments": [{ "name": "eu" }] },

@@ -32,7 +32,7 @@ fn shares(world: &World) -> String {
 }
 
 #[test]
-fn ten_fifty_and_a_hundred_percent_each_with_a_soak() {
+pub(super) fn ten_fifty_and_a_hundred_percent_each_with_a_soak() {
     let world = live(
         world(&three()),
         |_| {},
@@ -54,7 +54,7 @@ fn ten_fifty_and_a_hundred_percent_each_with_a_soak() {
 }
 
 #[test]
-fn a_breach_at_half_of_the_users_takes_all_of_it_back() {
+pub(super) fn a_breach_at_half_of_the_users_takes_all_of_it_back() {
     let regress = |w: &mut World| w.metrics.curve("eu").regression = Some(TimeDelta::minutes(30));
     let world = live(
         world(&three()),
@@ -75,7 +75,7 @@ fn a_breach_at_half_of_the_users_takes_all_of_it_back() {
 }
 
 #[test]
-fn a_holdback_keeps_some_of_the_users_where_they_were() {
+pub(super) fn a_holdback_keeps_some_of_the_users_where_they_were() {
     let world = live(
         world(&json!([{ "percent": "0.5" }, { "percent": 95 }])),
         |_| {},
@@ -94,7 +94,7 @@ fn a_holdback_keeps_some_of_the_users_where_they_were() {
 }
 
 #[test]
-fn a_pause_keeps_a_flag_at_its_step_and_watches_it() {
+pub(super) fn a_pause_keeps_a_flag_at_its_step_and_watches_it() {
     let world = live(
         world(&three()),
         |w| {
@@ -118,7 +118,7 @@ fn a_pause_keeps_a_flag_at_its_step_and_watches_it() {
 }
 
 #[test]
-fn a_step_that_does_not_arrive_is_sealed_and_sent_again() {
+pub(super) fn a_step_that_does_not_arrive_is_sealed_and_sent_again() {
     let lost_at = |number| {
         let mut lost = world(&three());
         lost.faults.script = vec![(number, Fate::Late(40))];
@@ -148,7 +148,7 @@ fn a_step_that_does_not_arrive_is_sealed_and_sent_again() {
 }
 
 #[test]
-fn a_percentage_that_somebody_sets_is_named_and_left_alone() {
+pub(super) fn a_percentage_that_somebody_sets_is_named_and_left_alone() {
     let world = live(
         world(&three()),
         |w| w.plan(minute(5), Act::Set("eu", 0, Hand::Share)),
@@ -163,7 +163,7 @@ fn a_percentage_that_somebody_sets_is_named_and_left_alone() {
 }
 
 #[test]
-fn steps_wait_for_their_window_and_an_order_takes_all_of_it_back() {
+pub(super) fn steps_wait_for_their_window_and_an_order_takes_all_of_it_back() {
     let mut plan = plan(&three());
     let window = json!({ "windows": [{ "name": "morning", "from": "09:00", "to": "09:10" }] });
     plan.spec.calendar = serde_json::from_value(window).expect("a calendar");
@@ -184,7 +184,7 @@ fn steps_wait_for_their_window_and_an_order_takes_all_of_it_back() {
 }
 
 #[test]
-fn an_override_of_the_soak_goes_to_the_next_step_now() {
+pub(super) fn an_override_of_the_soak_goes_to_the_next_step_now() {
     let mut world = world(&three());
     world.plan(minute(2), Act::OverrideWait(crate::api::OverriddenWait::Soak, 30));
     world.run_until(minute(3)).expect("no violation");
@@ -194,7 +194,7 @@ fn an_override_of_the_soak_goes_to_the_next_step_now() {
 }
 
 #[test]
-fn an_environment_without_percentages_is_not_raised_in_steps() {
+pub(super) fn an_environment_without_percentages_is_not_raised_in_steps() {
     let mut world = World::new(&plan(&three()), vec![config_map("eu")], start(), 1);
     world.run_until(second(60)).expect("no violation");
     expect![[r#"
@@ -203,7 +203,7 @@ fn an_environment_without_percentages_is_not_raised_in_steps() {
 }
 
 #[test]
-fn a_flag_that_goes_at_once_reaches_everybody_where_a_percentage_is() {
+pub(super) fn a_flag_that_goes_at_once_reaches_everybody_where_a_percentage_is() {
     let mut world = World::new(&schedule(&["eu"]), vec![in_parts(many("eu"))], start(), 1);
     world.run_until(minute(60)).expect("no violation");
     assert_eq!(shares(&world), "\"100\" \"100\" \"100\"");
@@ -221,7 +221,7 @@ fn wrong(steps: &Value, environment: Environment) -> String {
 }
 
 #[test]
-fn steps_that_fall_and_keys_that_meet_are_refused() {
+pub(super) fn steps_that_fall_and_keys_that_meet_are_refused() {
     let falling = json!([{ "percent": 50 }, { "percent": 10, "soak": { "duration": "0s" } }, { "percent": 10 }]);
     expect!["spec.phases[0].steps[1].percent: 10 % does not reach more users than 50 % before it (each step reaches more than the one before); spec.phases[0].steps[2].percent: 10 % does not reach more users than 10 % before it (each step reaches more than the one before); spec.phases[0].steps[1].soak.duration: a soak of no time measures nothing (give the evidence time to come, such as 24h)"].assert_eq(&wrong(&falling, in_parts(config_map("eu"))));
     let mut same = in_parts(config_map("eu"));

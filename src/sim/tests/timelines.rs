@@ -38,7 +38,7 @@ pub(super) fn kinds(world: &World) -> String {
 const SIX: [&str; 6] = ["staging", "canary", "eu", "apac", "us-east", "us-west"];
 
 #[test]
-fn all_good_through_six_environments() {
+pub(super) fn all_good_through_six_environments() {
     let world = check(
         &SIX,
         |_| {},
@@ -79,7 +79,7 @@ fn all_good_through_six_environments() {
 }
 
 #[test]
-fn breach_in_eu_stops_apac() {
+pub(super) fn breach_in_eu_stops_apac() {
     let regress = |w: &mut World| w.metrics.curve("eu").regression = Some(TimeDelta::minutes(10));
     let world = check(
         &["canary", "eu", "apac"],
@@ -100,7 +100,7 @@ fn breach_in_eu_stops_apac() {
 }
 
 #[test]
-fn an_outage_of_prometheus_extends_the_soak_and_rolls_nothing_back() {
+pub(super) fn an_outage_of_prometheus_extends_the_soak_and_rolls_nothing_back() {
     let outage = |w: &mut World| w.metrics.outages.push((minute(10), minute(60)));
     check(
         &["eu", "apac"],
@@ -121,7 +121,7 @@ fn an_outage_of_prometheus_extends_the_soak_and_rolls_nothing_back() {
 }
 
 #[test]
-fn data_that_was_never_there_extends_the_soak() {
+pub(super) fn data_that_was_never_there_extends_the_soak() {
     let gap = |w: &mut World| w.metrics.say("eu", minute(5), minute(25), Sample::Empty);
     check(
         &["eu", "apac"],
@@ -142,7 +142,7 @@ fn data_that_was_never_there_extends_the_soak() {
 }
 
 #[test]
-fn doubtful_answers_hold_the_soak() {
+pub(super) fn doubtful_answers_hold_the_soak() {
     let doubt = |w: &mut World| {
         for (at, sample) in [Sample::NotANumber, Sample::Several, Sample::Partial, Sample::Stale, Sample::OffTarget]
             .into_iter()
@@ -166,7 +166,7 @@ fn doubtful_answers_hold_the_soak() {
 }
 
 #[test]
-fn a_breach_before_the_flip_keeps_the_gate_closed() {
+pub(super) fn a_breach_before_the_flip_keeps_the_gate_closed() {
     let bad = |w: &mut World| w.metrics.say("eu", start(), minute(30), Sample::Bad);
     check(
         &["eu"],
@@ -182,7 +182,7 @@ fn a_breach_before_the_flip_keeps_the_gate_closed() {
 }
 
 #[test]
-fn a_pause_in_mid_flip_seals() {
+pub(super) fn a_pause_in_mid_flip_seals() {
     let pause = |w: &mut World| {
         w.faults.raises.push((start(), Fate::Late(300)));
         w.plan(second(3), Act::Pause(None));
@@ -205,7 +205,7 @@ fn a_pause_in_mid_flip_seals() {
 }
 
 #[test]
-fn an_order_to_pause_at_the_very_moment_of_the_flip_wins() {
+pub(super) fn an_order_to_pause_at_the_very_moment_of_the_flip_wins() {
     let pause = |w: &mut World| {
         w.metrics.say("eu", start(), minute(5), Sample::Bad);
         w.plan(second(300), Act::Pause(None));
@@ -220,7 +220,7 @@ fn an_order_to_pause_at_the_very_moment_of_the_flip_wins() {
 }
 
 #[test]
-fn disabled_by_hand_is_a_rollback_by_a_person() {
+pub(super) fn disabled_by_hand_is_a_rollback_by_a_person() {
     check(
         &["eu", "apac"],
         |w| w.plan(minute(10), Act::Set("eu", 0, Hand::Disabled)),
@@ -235,7 +235,7 @@ fn disabled_by_hand_is_a_rollback_by_a_person() {
 }
 
 #[test]
-fn a_third_value_holds_until_it_is_put_right() {
+pub(super) fn a_third_value_holds_until_it_is_put_right() {
     let hand = |w: &mut World| {
         w.plan(minute(10), Act::Set("eu", 0, Hand::Third));
         w.plan(minute(50), Act::Set("eu", 0, Hand::Enabled));
@@ -255,7 +255,7 @@ fn a_third_value_holds_until_it_is_put_right() {
 }
 
 #[test]
-fn an_undo_after_a_rollback_is_named_and_left_alone() {
+pub(super) fn an_undo_after_a_rollback_is_named_and_left_alone() {
     let undo = |w: &mut World| {
         w.plan(minute(10), Act::Rollback(None));
         w.plan(minute(20), Act::Undo("eu", 0));
@@ -277,7 +277,7 @@ fn an_undo_after_a_rollback_is_named_and_left_alone() {
 }
 
 #[test]
-fn a_target_made_anew_is_not_taken_for_the_old_one() {
+pub(super) fn a_target_made_anew_is_not_taken_for_the_old_one() {
     let replace = |w: &mut World| {
         w.plan(minute(10), Act::Remove("eu", 0));
         w.plan(minute(11), Act::Create("eu", 0, Hand::Enabled));
@@ -297,7 +297,7 @@ fn a_target_made_anew_is_not_taken_for_the_old_one() {
 }
 
 #[test]
-fn a_schedule_made_anew_does_not_raise_what_was_rolled_back() {
+pub(super) fn a_schedule_made_anew_does_not_raise_what_was_rolled_back() {
     let again = |w: &mut World| {
         w.plan(minute(10), Act::Rollback(None));
         w.plan(minute(20), Act::Delete(OnDelete::Keep));
@@ -324,7 +324,7 @@ fn a_schedule_made_anew_does_not_raise_what_was_rolled_back() {
 }
 
 #[test]
-fn a_retry_opens_the_next_epoch() {
+pub(super) fn a_retry_opens_the_next_epoch() {
     let retry = |w: &mut World| {
         w.metrics.say("canary", minute(10), minute(20), Sample::Bad);
         w.plan(minute(60), Act::Retry);
@@ -353,7 +353,7 @@ fn a_retry_opens_the_next_epoch() {
 }
 
 #[test]
-fn observe_says_and_never_writes() {
+pub(super) fn observe_says_and_never_writes() {
     let observe = |w: &mut World| {
         w.act(&Act::Mode(Mode::Observe));
         w.plan(minute(10), Act::Set("eu", 0, Hand::Enabled));
