@@ -34,6 +34,7 @@ mutants:
 bench:
 	tests/env/env.sh prepare
 	$(CARGO) build --locked --release --example conduit
+	$(CARGO) bench --locked --bench engine
 	$(CARGO) bench --locked --bench reaction
 	$(CARGO) bench --locked --bench scale -- $(SCENARIOS) $(if $(OUTPUT),-o $(OUTPUT))
 

@@ -172,6 +172,12 @@ pub struct Soak {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub covers: Vec<Cover>,
+    /// How long after the completed rollout people are told where the soak stands: `[1h, 4h, 24h]`, each longer than the
+    /// one before. They are told by Events on the schedule, each once, and only while the soak lasts. An environment that is
+    /// already raised keeps what it was raised with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub updates: Vec<Duration>,
 }
 
 /// A kind of time that a soak must have seen.

@@ -113,6 +113,10 @@ pub struct MigrationRunStatus {
     /// The flip that is being sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// How many of the soak's updates were told.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0, max = 10))]
+    pub updates: i64,
     /// How often the flip was sent so far. Every attempt has its own number, also after one that was sealed.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0, max = 1_000_000_000))]
@@ -333,6 +337,10 @@ pub struct Armed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub time_zone: Option<String>,
+    /// When people are told where the soak stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub updates: Vec<Duration>,
     /// The steps; none where all users are reached at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
@@ -356,6 +364,10 @@ pub struct ArmedStep {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub covers: Vec<Cover>,
+    /// When people are told where it stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub updates: Vec<Duration>,
 }
 
 /// Where a flag that goes in steps has come to.

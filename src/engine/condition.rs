@@ -33,7 +33,8 @@ impl Said {
 /// progress" to it, never "failed". A migration waits for days, so waiting is Ready, and `Reconciling` is True only
 /// while a flag moves.
 pub(super) fn report(view: &View, state: &State, orders: &Orders, now: Time) -> MigrationScheduleStatus {
-    let environments = progress(view, state);
+    let mut environments = progress(view, state);
+    fit(&mut environments);
     let complete = environments.iter().filter(|e| matches!(e.state, RunState::Completed | RunState::Finished)).count();
     let left_out = environments.iter().filter(|e| e.state == RunState::Skipped).count();
     let all = view.plan.is_ok() && !environments.is_empty() && complete + left_out == environments.len();
@@ -99,6 +100,27 @@ fn condition(before: &MigrationScheduleStatus, generation: i64, type_: &str, sai
         message: clip(&said.message),
         last_transition_time: before.map_or(now, |c| c.last_transition_time),
         observed_generation: generation,
+    }
+}
+
+/// How many bytes a few environments may take together, and each of many.
+const ROOM: (usize, usize) = (10 * 1024, 320);
+
+/// What an environment takes beside its names and its message.
+const FRAME: usize = 170;
+
+/// Shortens messages where there are many environments, so that the status stays small: etcd and every watcher pay for
+/// it at each change. The runs have the whole sentences.
+fn fit(environments: &mut [EnvironmentProgress]) {
+    let room = (ROOM.0 / environments.len().max(1)).max(ROOM.1);
+    for e in environments {
+        let names = e.phase.len() + e.namespace.len() + e.environment.len();
+        let left = room.saturating_sub(FRAME + names).max(40);
+        if e.message.len() > left {
+            let kept = e.message.char_indices().map(|(at, _)| at).take_while(|at| *at <= left - '…'.len_utf8()).last();
+            e.message.truncate(kept.unwrap_or(0));
+            e.message.push('…');
+        }
     }
 }
 
@@ -271,4 +293,49 @@ fn watched(view: &View, state: &State) -> String {
         || "on plan".to_owned(),
         |(zone, until)| format!("every environment is complete; watched until {}", zone.read(until)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, message: String) -> EnvironmentProgress {
+        EnvironmentProgress {
+            phase: name.to_owned(),
+            namespace: name.to_owned(),
+            environment: name.to_owned(),
+            state: RunState::RollingBack,
+            epoch: 1_000,
+            percent: None,
+            since: Some(Time::UNIX_EPOCH),
+            message,
+        }
+    }
+
+    fn status(environments: usize, name: usize) -> usize {
+        let mut all: Vec<_> = (0..environments).map(|i| entry(&format!("{i:0>name$}"), "…".repeat(1_000))).collect();
+        fit(&mut all);
+        let clear = |e: &EnvironmentProgress| e.message.ends_with('…') && e.message.len() > 30;
+        assert!(all.iter().all(clear), "something is left of every message");
+        let said = Said::new(ConditionStatus::False, "Held", "…".repeat(1_000));
+        let before = MigrationScheduleStatus::default();
+        let conditions = ["Stalled", "Ready"].map(|type_| condition(&before, 1, type_, &said, Time::UNIX_EPOCH));
+        let status = MigrationScheduleStatus { conditions: conditions.to_vec(), environments: all, ..before };
+        serde_json::to_string(&status).expect("JSON").len()
+    }
+
+    #[test]
+    fn a_status_stays_small_whatever_is_said() {
+        for (environments, name, most) in [(1, 12, 16), (32, 12, 16), (32, 20, 16), (256, 12, 96), (256, 20, 96)] {
+            let size = status(environments, name);
+            assert!(size <= most * 1024, "{environments} environments with names of {name}: {size} bytes");
+        }
+    }
+
+    #[test]
+    fn few_environments_say_all() {
+        let mut one = [entry("eu", "x".repeat(1_000))];
+        fit(&mut one);
+        assert_eq!(one[0].message.len(), 1_000);
+    }
 }

@@ -23,8 +23,21 @@ pub struct Decision {
     pub finalizer: Finalizer,
     /// The transitions of this pass, with the run's name.
     pub transitions: Vec<(String, Transition)>,
+    /// Where soaks stand, which people want to be told, with the run's name.
+    pub updates: Vec<(String, Update)>,
     /// When to look again at the latest; later than now.
     pub wake: Time,
+}
+
+/// Where a soak stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// When that was.
+    pub at: Time,
+    /// How many were told with it since the rollout.
+    pub number: usize,
+    /// In a sentence.
+    pub sentence: String,
 }
 
 /// Which way the flags move.

@@ -102,6 +102,7 @@ impl Pass<'_> {
             soak: phase.soak,
             covers: phase.covers.clone(),
             time_zone: covers.then(|| step.zone.name().to_owned()),
+            updates: phase.updates.clone(),
             // What others raise is not Hoist's to share out.
             steps: if observe { Vec::new() } else { phase.steps.clone() },
             deadline: whole.deadline,
@@ -363,6 +364,7 @@ impl Pass<'_> {
         self.state.ledgers.insert(run.name.clone(), ledger);
         let reason = format!("the rollout is complete{}; soaks for {}", flip.share(), flip.soak().0);
         run.go(Stage::Soaking(flip, self.now), &reason, "hoist", self.now);
+        run.updates = 0;
     }
 
     /// Whether everything that a flip's gates look at was asked and answered, for better or worse.

@@ -26,7 +26,7 @@ mod target;
 mod view;
 
 pub use condition::bug;
-pub use decision::{Decision, Finalizer, Lower, Motion, OrderAnswer, Raise, Restart, Seal};
+pub use decision::{Decision, Finalizer, Lower, Motion, OrderAnswer, Raise, Restart, Seal, Update};
 pub use hint::nearest;
 pub use order::WENT_BACK;
 pub use plan::{EnvironmentPlan, FlipPlan, PhasePlan, Places, Plan, Problem, Step};

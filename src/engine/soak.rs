@@ -2,9 +2,10 @@
 
 use chrono::TimeDelta;
 
-use crate::api::{Action, ArmedTarget, Check, CheckOutcome, Gate, HeldReason, OnBreach, PendingAction, Time};
+use crate::api::{Action, ArmedTarget, Check, CheckOutcome, Duration, Gate, HeldReason, OnBreach, PendingAction, Time};
 
 use super::calendar::{Zone, covered_at};
+use super::decision::Update;
 use super::flip::workloads;
 use super::gate::end_gates;
 use super::probe::{FoundWorkload, WorkloadReading};
@@ -60,6 +61,7 @@ impl Pass<'_> {
         waits.extend(self.shaky(&flip).map(|why| (Gate::Workload, why)));
         waits.extend(end_gates(self.view, &self.stops(), run));
         self.wake_at(time);
+        self.update(run, &flip, rolled_out);
         if !waits.is_empty() || run.held.is_some() {
             return self.wait(run, waits);
         }
@@ -74,6 +76,26 @@ impl Pass<'_> {
             return self.rise(run, flip, rolled_out, &format!("{reason}; goes to {next} %"));
         }
         run.go(Stage::Completed(flip, rolled_out), &reason, "hoist", self.now);
+    }
+
+    /// Tells people where the soak stands, once for each time at which they want to know; of several that came due, as
+    /// after a restart, only the last.
+    fn update(&mut self, run: &mut Run, flip: &Flip, rolled_out: Time) {
+        let at = |after: &Duration| rolled_out + after.delta();
+        let due = flip.updates().iter().filter(|after| at(after) <= self.now).count();
+        flip.updates().get(due).into_iter().for_each(|next| self.wake_at(at(next)));
+        if due <= run.updates {
+            return;
+        }
+        run.updates = due;
+        let so_far = Duration::seconds((self.now - rolled_out).num_seconds());
+        let how = match (&run.held, run.checks.first()) {
+            (Some(held), _) => format!("held: {}", held.message),
+            (None, Some(check)) => format!("check {}: {}", check.name, check.message),
+            (None, None) => "every check passes".to_owned(),
+        };
+        let sentence = format!("has soaked for {so_far} of {}{}: {how}", flip.soak().0, flip.share());
+        self.updates.push((run.name.clone(), Update { at: self.now, number: due, sentence }));
     }
 
     pub(super) fn completed(&mut self, run: &mut Run, flip: &Flip, rolled_out: Time) {

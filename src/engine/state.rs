@@ -86,6 +86,11 @@ impl Flip {
         self.armed_step().map_or(all, |step| (step.soak, step.covers.as_slice()))
     }
 
+    /// How long after the rollout people are told where its soak stands.
+    pub fn updates(&self) -> &[Duration] {
+        self.armed_step().map_or(&self.armed.updates, |step| &step.updates)
+    }
+
     /// ` at 10 %`, where it goes in steps.
     pub(super) fn share(&self) -> String {
         self.armed_step().map(|step| format!(" at {} %", step.percent)).unwrap_or_default()
@@ -207,6 +212,8 @@ pub struct Run {
     pub pending: Option<PendingAction>,
     /// Since when nothing is rolled back by itself.
     pub no_return: Option<Time>,
+    /// How many of the soak's updates were told.
+    pub updates: usize,
     /// The checks that do not pass.
     pub checks: Vec<CheckStatus>,
     /// The last transitions.
@@ -243,6 +250,7 @@ impl Run {
             waits: Vec::new(),
             pending: None,
             no_return: None,
+            updates: 0,
             checks: Vec::new(),
             transitions: Vec::new(),
         }
@@ -281,6 +289,7 @@ impl Run {
             run.waits.clone_from(&status.waits);
             run.pending.clone_from(&status.pending);
             run.no_return = status.no_return;
+            run.updates = usize::try_from(status.updates).unwrap_or(0);
             run.checks.clone_from(&status.checks);
             run.transitions.clone_from(&status.transitions);
         }
@@ -298,6 +307,7 @@ impl Run {
             waits: self.waits.clone(),
             armed: flip.map(|f| (*f.armed).clone()),
             attempt: flip.and_then(|f| f.attempt.clone()),
+            updates: i64::try_from(self.updates).unwrap_or(0),
             attempts: self.attempts,
             step: flip.and_then(Flip::step_status),
             rolled_out: self.stage.rolled_out().or(flip.and_then(|f| f.before)),

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use crate::api::{CheckOutcome, CheckStatus, Gate, OnDelete, PauseStatus, Time, Wait};
 
 use super::condition::report;
-use super::decision::{Decision, Finalizer, Lower, Motion, Raise, Restart, Seal};
+use super::decision::{Decision, Finalizer, Lower, Motion, Raise, Restart, Seal, Update};
 use super::latest::Latest;
 use super::order::{Orders, orders};
 use super::plan::{EnvironmentPlan, PhasePlan, Step};
@@ -50,6 +50,7 @@ pub(super) struct Pass<'a> {
     pub seals: Vec<Seal>,
     pub lower_restarts: Vec<Restart>,
     pub raise_restarts: Vec<Restart>,
+    pub updates: Vec<(String, Update)>,
     finalizer: Finalizer,
     wake: Time,
 }
@@ -67,6 +68,7 @@ impl<'a> Pass<'a> {
             seals: Vec::new(),
             lower_restarts: Vec::new(),
             raise_restarts: Vec::new(),
+            updates: Vec::new(),
             finalizer: Finalizer::Leave,
             wake: now + LONGEST_SLEEP,
         }
@@ -284,6 +286,7 @@ impl<'a> Pass<'a> {
             motion,
             finalizer: self.finalizer,
             transitions,
+            updates: self.updates,
             wake: self.wake,
         }
     }

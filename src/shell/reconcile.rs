@@ -308,6 +308,13 @@ async fn report(
             tracing::warn!(%error, "an event could not be written");
         }
     }
+    for (name, update) in &decision.updates {
+        let Some(run) = decision.state.runs.get(name) else { continue };
+        tracing::info!(schedule = %told.name, namespace = %told.namespace, run = %name, said = %update.sentence, "update");
+        if let Err(error) = events::update(&world.client, run, update).await {
+            tracing::warn!(%error, "an event could not be written");
+        }
+    }
     let mut reported = None;
     if decision.status != told.status {
         let version = object.resource_version().unwrap_or_default();

@@ -153,6 +153,7 @@ impl World {
 
     /// Says what happened: the schedule's status, then the orders' answers in their order, then the finalizer.
     fn report(&mut self, told: &Told, decision: &Decision) -> Result<(), Stop> {
+        self.updates.extend(decision.updates.iter().map(|(_, update)| update.clone()));
         let mut version = told.version.clone();
         let uid = told.view.uid.clone();
         let current = |world: &Self| {

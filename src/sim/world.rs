@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use crate::api::{Environment, EnvironmentKey, MigrationSchedule, Time};
 use crate::engine::laws::{Sent, TargetWrite, Trace, Turn, Violation};
-use crate::engine::{EnvironmentPlan, Neighbours, Places, Plan, RunLedger, Stamp, StampKind, WorkloadKey};
+use crate::engine::{EnvironmentPlan, Neighbours, Places, Plan, RunLedger, Stamp, StampKind, Update, WorkloadKey};
 
 use super::cluster::{Cluster, Entry, Refusal};
 use super::daemon::PlanCache;
@@ -41,6 +41,8 @@ pub struct World {
     /// The raises that were sent, whatever became of them.
     pub sent: Vec<Sent>,
     pub(super) turns: Vec<Turn>,
+    /// Where soaks stood, as people were told.
+    pub updates: Vec<Update>,
     /// How many passes there were.
     pub passes: u64,
     /// How many writes the daemon sent.
@@ -110,6 +112,7 @@ impl World {
             trace: Vec::new(),
             sent: Vec::new(),
             turns: Vec::new(),
+            updates: Vec::new(),
             passes: 0,
             requests: 0,
             broken: None,

@@ -5,6 +5,7 @@ use hoist::api::{MigrationRun, RunState};
 use serde_json::{Value, json};
 
 use crate::alike::as_simulated;
+use crate::fixture::eventually;
 use crate::stage::{Plan, Stage};
 
 /// An environment of the stage as a phase names it.
@@ -110,7 +111,7 @@ async fn a_breach_with_scope_all_takes_everything_back() {
 async fn a_part_of_the_users_stops_what_the_rest_never_sees() {
     let mut stage = Stage::in_parts(&["eu"]).await;
     stage.start_controller();
-    let steps = json!([{ "percent": 20, "soak": { "duration": "6s" } }, { "percent": 50, "soak": { "duration": "1m" } },
+    let steps = json!([{ "percent": 20, "soak": { "duration": "6s" } }, { "percent": 50, "soak": { "duration": "1m", "updates": ["2s"] } },
         { "percent": 100 }]);
     let phases = json!([{ "name": "eu", "environments": [place(&stage, "eu")], "steps": steps }]);
     let plan = Plan::quick("8s").with("/phases", phases);
@@ -128,6 +129,11 @@ async fn a_part_of_the_users_stops_what_the_rest_never_sees() {
     let told = stage.hoist(&["explain", &stage.name()]);
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(told.contains("at 50 %"), "{told}");
+    eventually("an update of the soak", async || {
+        let events = stage.kubectl(&["get", "events.events.k8s.io", "-o", "wide"]).await.expect("events");
+        if events.contains("SoakUpdate") && events.contains("of 1m at 50 %") { Ok(()) } else { Err(events) }
+    })
+    .await;
     // Half of the users at 30 % are 15 %.
     stage.place("eu").app.set_behaviour(&[("errors-when-enabled", "0.3")]).await;
     stage.reaches("eu", RunState::RolledBack).await;

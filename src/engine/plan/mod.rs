@@ -76,6 +76,8 @@ pub struct PhasePlan {
     pub soak: Duration,
     /// What its soaks must have seen.
     pub covers: Vec<Cover>,
+    /// How long after a rollout people are told where its soak stands.
+    pub updates: Vec<Duration>,
     /// The steps in which it reaches its users; none where that is at once.
     pub steps: Vec<ArmedStep>,
     /// How many of its environments may be on their way at the same time.
@@ -151,6 +153,7 @@ impl Plan {
         problems.check_phases(namespace, spec);
         problems.limit(spec);
         problems.check_steps(spec);
+        problems.check_soaks(spec);
         let sequence = problems.sequence(spec);
         let calendars = Reading::of(spec);
         problems.0.extend(calendars.problems.iter().cloned());
@@ -172,6 +175,7 @@ impl Plan {
             end: phase.end.map(|end| Dated::end(end, calendars.zone)),
             soak: phase.soak.as_ref().unwrap_or(&spec.soak).duration,
             covers: phase.soak.as_ref().unwrap_or(&spec.soak).covers.clone(),
+            updates: phase.soak.as_ref().unwrap_or(&spec.soak).updates.clone(),
             steps: steps::of(spec, phase),
             max_parallel: usize::try_from(phase.max_parallel).unwrap_or(1).max(1),
             barrier: phase.barrier,

@@ -9,7 +9,8 @@ use super::problems::Problems;
 pub(super) fn of(spec: &MigrationScheduleSpec, phase: &Phase) -> Vec<ArmedStep> {
     let steps = phase.steps.iter().map(|step| {
         let soak = step.soak.as_ref().or(phase.soak.as_ref()).unwrap_or(&spec.soak);
-        ArmedStep { percent: step.percent, soak: soak.duration, covers: soak.covers.clone() }
+        let (covers, updates) = (soak.covers.clone(), soak.updates.clone());
+        ArmedStep { percent: step.percent, soak: soak.duration, covers, updates }
     });
     steps.collect()
 }
@@ -42,15 +43,26 @@ impl Problems {
                     );
                 }
             }
-            for (j, step) in phase.steps.iter().enumerate() {
-                if step.soak.as_ref().is_some_and(|soak| soak.duration == Duration::default()) {
-                    let message = "a soak of no time measures nothing".to_owned();
-                    self.add(
-                        format!("{path}[{j}].soak.duration"),
-                        message,
-                        "give the evidence time to come, such as 24h",
-                    );
-                }
+        }
+    }
+
+    /// What is wrong in any of the soaks.
+    pub(super) fn check_soaks(&mut self, spec: &MigrationScheduleSpec) {
+        let mut all = vec![("spec.soak".to_owned(), &spec.soak)];
+        for (i, phase) in spec.phases.iter().enumerate() {
+            all.extend(phase.soak.as_ref().map(|soak| (format!("spec.phases[{i}].soak"), soak)));
+            let steps = phase.steps.iter().enumerate().filter_map(|(j, step)| Some((j, step.soak.as_ref()?)));
+            all.extend(steps.map(|(j, soak)| (format!("spec.phases[{i}].steps[{j}].soak"), soak)));
+        }
+        for (path, soak) in all {
+            if soak.duration == Duration::default() {
+                let message = "a soak of no time measures nothing".to_owned();
+                self.add(format!("{path}.duration"), message, "give the evidence time to come, such as 24h");
+            }
+            let falls = soak.updates.windows(2).position(|pair| pair.first() >= pair.last());
+            if let Some(at) = falls {
+                let message = "comes no later than the one before it".to_owned();
+                self.add(format!("{path}.updates[{}]", at + 1), message, "such as [1h, 4h, 24h]");
             }
         }
     }

@@ -6,9 +6,9 @@ use chrono::TimeDelta;
 use expect_test::expect;
 
 use super::timelines::{kinds, live};
-use super::{minute, world};
+use super::{minute, schedule, start, world};
 use crate::api::{Gate, HeldReason};
-use crate::sim::{Act, Hand, World};
+use crate::sim::{Act, Hand, Sample, World};
 
 fn gates(world: &World) -> Vec<Gate> {
     let status = world.latest()[0].status.as_ref().expect("a status");
@@ -66,4 +66,23 @@ pub(super) fn a_rollback_that_is_not_proven_in_time_is_said_and_goes_on() {
         05-05 09:35:04  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
     "#]],
     );
+}
+
+#[test]
+fn people_are_told_where_a_soak_stands_once_each_time() {
+    let mut plan = schedule(&["eu"]);
+    let updates = serde_json::json!(["5m", "10m", "12m", "20m", "2h"]);
+    plan.spec.soak.updates = serde_json::from_value(updates).expect("durations");
+    let mut world = World::new(&plan, vec![super::config_map("eu")], start(), 1);
+    // What came due while nobody was there is told at once, the last of it alone.
+    world.run_until(minute(9)).expect("no violation");
+    world.down_until = minute(14);
+    world.metrics.say("eu", minute(19), minute(22), Sample::Empty);
+    world.run_until(minute(90)).expect("no violation");
+    let told: Vec<String> =
+        world.updates.iter().map(|u| format!("{} {} {}", u.at.format("%H:%M:%S"), u.number, u.sentence)).collect();
+    expect![[r#"
+        09:05:23 1 has soaked for 5m of 30m: every check passes
+        09:14:00 3 has soaked for 13m37s of 30m: every check passes
+        09:20:23 4 has soaked for 20m of 30m: check errors: the ratio's total answers with no series"#]].assert_eq(&told.join("\n"));
 }
