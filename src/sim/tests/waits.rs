@@ -84,5 +84,6 @@ fn people_are_told_where_a_soak_stands_once_each_time() {
     expect![[r#"
         09:05:23 1 has soaked for 5m of 30m: every check passes
         09:14:00 3 has soaked for 13m37s of 30m: every check passes
-        09:20:23 4 has soaked for 20m of 30m: check errors: the ratio's total answers with no series"#]].assert_eq(&told.join("\n"));
+        09:20:23 4 has soaked for 20m of 30m: check errors: the ratio's total answers with no series"#]]
+    .assert_eq(&told.join("\n"));
 }
