@@ -5,8 +5,6 @@
 #
 # Nothing of the work tree is changed: patches are applied to a copy, and its builds are kept beside the others.
 set -euo pipefail
-# Each job is a group of its own, so that none of its processes stays behind.
-set -m
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 exec </dev/null
 unset UPDATE_EXPECT
@@ -17,18 +15,18 @@ CARGO=${CARGO:-cargo}
 HERE=tests/mutants
 # Seconds; whoever comes to no end in that hangs. The quick tests of a sound engine take a few of them.
 PATIENCE=300
-PATIENCE_WITH_SLOW=1800
+PATIENCE_WHERE_SLOW=1800
 # The tests of the heart, which is built without the shell, and those of them that are asked last: they take minutes, and
 # the others notice almost everything.
 HEART=(analysis:: engine:: sim::)
-SLOW=(stories:: crash:: exhaustive:: leap:: found:: steps::steps_wait steps::a_percentage)
+SLOW=(found:: steps::a_percentage steps::steps_wait crash:: exhaustive:: stories:: leap::)
 KILLER='' SUITE=''
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/hoist-mutants.XXXXXX")
 
 leave() {
   local pid
   for pid in "${BUILDER:-}" "${SUITE:-}"; do
-    if [[ -n $pid ]]; then kill -- "-$pid" 2>/dev/null || true; fi
+    if [[ -n $pid ]]; then kill "$pid" 2>/dev/null || true; fi
   done
   rm -rf -- "$WORK"
 }
@@ -68,7 +66,7 @@ play() { # NAME SECONDS ARGUMENT...
   "$program" --nocapture "$@" >"$log" 2>&1 &
   SUITE=$!
   while kill -0 "$SUITE" 2>/dev/null && ((SECONDS < end)) && ! grep -q '^test .* FAILED$' "$log"; do sleep 0.2; done
-  if kill -- "-$SUITE" 2>/dev/null && ((SECONDS >= end)); then echo 'test time-out ... FAILED' >>"$log"; fi
+  if kill "$SUITE" 2>/dev/null && ((SECONDS >= end)); then echo 'test time-out ... FAILED' >>"$log"; fi
   if ! wait "$SUITE" 2>/dev/null && ! grep -q '^test .* FAILED$' "$log"; then echo 'test abort ... FAILED' >>"$log"; fi
   SUITE=''
   KILLER=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | head -n 1)
@@ -93,11 +91,8 @@ for name in "${names[@]}"; do patches+=("$HERE/$name.patch"); done
 if ((${#patches[@]} == 0)); then patches=("$HERE"/*.patch); fi
 
 TARGET=$(target)
-skips=() slow=()
-for module in "${SLOW[@]}"; do
-  skips+=(--skip "sim::tests::$module")
-  slow+=("sim::tests::$module")
-done
+skips=()
+for module in "${SLOW[@]}"; do skips+=(--skip "sim::tests::$module"); done
 
 # What earlier runs built of copies elsewhere is of no use to this one and would pile up.
 "$CARGO" clean --locked --quiet --package hoist --target-dir "$TARGET/mutants-engine"
@@ -125,7 +120,9 @@ for patch in "${patches[@]}"; do
     KILLER='does not apply or build any more' survived=1
   else
     play "$name" "$PATIENCE" "${HEART[@]}" "${skips[@]}"
-    if [[ -z $KILLER ]]; then play "$name" "$PATIENCE_WITH_SLOW" "${slow[@]}"; fi
+    for module in "${SLOW[@]}"; do
+      if [[ -z $KILLER ]]; then play "$name" "$PATIENCE_WHERE_SLOW" "sim::tests::$module"; fi
+    done
     broken=$(named_law "$WORK/$name.log" "$KILLER")
     if [[ -z $KILLER ]]; then KILLER=SURVIVED survived=1; fi
   fi
