@@ -24,10 +24,12 @@ faults:
 	$(CARGO) build --locked --example conduit
 	$(CARGO) test --locked --test kfault -- --all
 
-# Takes one safety line after the other out of the daemon, and expects a fault plan to notice.
+# Takes one safety line after the other out of the daemon, and expects a fault plan to notice; then out of the engine, where
+# the unit tests and the simulator must.
 mutants:
 	tests/env/env.sh prepare
 	tests/kfault/mutants.sh
+	tests/mutants/run.sh
 
 # How fast a breach becomes a rollback, and what thousands of schedules cost; docs/benchmarks.md says how to read it.
 # SCENARIOS chooses some of the latter, OUTPUT=json prints them for machines.

@@ -344,6 +344,8 @@ mod tests {
         assert_eq!(of(found(FlagValue::Absent, Some(closed.clone()), true)), Standing::Closed(closed));
         assert_eq!(of(found(FlagValue::Absent, Some(stamp(StampKind::Raised)), true)), Standing::Down(None));
         assert_eq!(of(TargetReading::Missing), Standing::Missing);
+        let next = Stamp { epoch: 2, ..stamp(StampKind::Raised) };
+        assert_eq!(of(found(FlagValue::Text("true".into()), Some(next), true)), foreign(None), "of another epoch");
     }
 
     #[test]

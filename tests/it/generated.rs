@@ -39,6 +39,23 @@ fn json_output_is_one_list() {
     assert_eq!(list["items"].as_array().map(Vec::len), Some(5));
 }
 
+/// A patch that no longer applies takes nothing away; the runs of the mutants themselves take long.
+#[test]
+fn every_mutant_still_applies() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (folder, least) in [("tests/mutants", 34), ("tests/kfault/mutants", 20)] {
+        let there = std::fs::read_dir(root.join(folder)).expect("a folder of mutants");
+        let files = there.map(|entry| entry.expect("an entry of a folder").path());
+        let patches: Vec<PathBuf> = files.filter(|p| p.extension().is_some_and(|e| e == "patch")).collect();
+        assert!(patches.len() >= least, "{folder} has {} patches", patches.len());
+        for patch in patches {
+            let git = Command::new("git").current_dir(root).args(["apply", "--check", "-p1"]).arg(&patch).output();
+            let git = git.unwrap_or_else(|error| panic!("this test needs git, which cannot be started: {error}"));
+            assert!(git.status.success(), "{}: {}", patch.display(), String::from_utf8_lossy(&git.stderr));
+        }
+    }
+}
+
 /// Calls `visit` with the path and every schema below `spec` and `status` of every kind.
 fn each_schema(mut visit: impl FnMut(&str, &Value)) {
     for crd in crds() {

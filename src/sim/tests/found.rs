@@ -55,6 +55,23 @@ pub(super) fn a_closed_epoch_stays_closed_although_somebody_sets_the_flag_again(
     assert!(world.timeline().contains("was rolled back, and then set again by field manager kubectl-edit"));
 }
 
+/// A crash after a lowering forgets the breach, not the rollback.
+#[test]
+fn a_breach_that_was_not_recorded_stays_one_although_somebody_sets_the_flag_again() {
+    let mut world = world(&["eu"]);
+    world.metrics.say("eu", minute(8), minute(12), Sample::Bad);
+    world.faults.lowers.push((start(), Fate::CrashAfter));
+    while written(&world, StampKind::Closed) == 0 {
+        assert!(world.now < minute(15), "{}", world.timeline());
+        world.run_until(world.now + chrono::TimeDelta::seconds(1)).expect("no violation");
+    }
+    world.act(&Act::Set("eu", 0, Hand::Enabled));
+    world.metrics.curves.clear();
+    live(&mut world, 120);
+    assert_eq!(states(&world), [RunState::RollingBack], "{}", world.timeline());
+    assert!(world.timeline().contains("was rolled back, and then set again by field manager kubectl-edit"));
+}
+
 /// A raise is on its way when a person rolls back, and arrives before any lowering does.
 #[test]
 pub(super) fn a_raise_on_its_way_is_taken_down_after_a_rollback() {

@@ -5,6 +5,7 @@ mod crash;
 mod edits;
 mod exhaustive;
 mod found;
+mod gates;
 mod leap;
 mod leave;
 mod phases;
