@@ -2,22 +2,11 @@
 
 use super::super::described::sentences;
 use super::super::page::{Section, row};
-use super::super::scene::{Staged, place_label};
+use super::super::scene::place_label;
 use super::Planning;
 use super::table::{finish, steps};
 use crate::api::Time;
 use crate::engine::Plan;
-use crate::sim::Dates;
-
-/// When a flag goes up, and in which steps.
-fn goes_up(staged: &Staged, dates: &Dates) -> String {
-    match (dates.work, dates.flips) {
-        (true, _) => "nothing (Work)".to_owned(),
-        (false, None) => "never".to_owned(),
-        (false, Some(flips)) if dates.steps.is_empty() => staged.minute(flips),
-        (false, Some(_)) => steps(staged, dates).join("; "),
-    }
-}
 
 pub(super) fn section(planning: &Planning) -> Section {
     let staged = &planning.staged;
@@ -39,9 +28,9 @@ pub(super) fn section(planning: &Planning) -> Section {
                 place_label(phase.number.as_ref(), &phase.name, &dates.environment.name),
                 phase.name.clone(),
                 at(dates.opens),
-                goes_up(staged, dates),
+                if dates.work { "nothing (Work)".to_owned() } else { at(dates.flips) },
                 at(dates.soak_ends),
-                gates.collect::<Vec<_>>().join("; "),
+                steps(staged, dates).into_iter().chain(gates).collect::<Vec<_>>().join("; "),
             ]);
         }
     }
@@ -61,7 +50,7 @@ pub(super) fn section(planning: &Planning) -> Section {
         rows: rows.collect(),
         warnings: warnings.collect(),
         caption: "The same in words".to_owned(),
-        head: vec!["Environment", "Phase", "Opens", "Goes up", "Complete", "Waits for"],
+        head: vec!["Environment", "Phase", "Opens", "Goes up", "Complete", "Steps, and what it waits for"],
         table,
     }
 }
