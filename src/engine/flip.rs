@@ -181,7 +181,8 @@ impl Pass<'_> {
             epoch: run.spec.epoch,
             observes: flip.armed.mode == Mode::Observe,
             percent: flip.percent(),
-            before: flip.percent_before(),
+            // Once a step is up, the percentage of the one before is somebody else's doing.
+            before: flip.before.and(flip.percent_before()),
         };
         let one = |t: &ArmedTarget| {
             let reading = self.seen.targets.get(&t.place)?.as_ref().ok()?;

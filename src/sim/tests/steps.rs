@@ -163,22 +163,33 @@ pub(super) fn a_percentage_that_somebody_sets_is_named_and_left_alone() {
 }
 
 #[test]
+pub(super) fn a_percentage_that_is_set_back_to_the_step_before_is_noticed() {
+    let mut world = world(&json!([{ "percent": 33, "soak": { "duration": "5m" } }, { "percent": 50 }]));
+    world.plan(minute(15), Act::Set("eu", 0, Hand::Share));
+    world.run_until(minute(60)).expect("no violation");
+    assert_eq!((values(&world).as_str(), shares(&world).as_str()), ("eu=\"true\"", "\"33\""));
+    let held = world.latest()[0].status.as_ref().and_then(|s| s.held.clone()).expect("a hold");
+    assert!(held.message.contains("was set to \"33\" by field manager kubectl-edit"), "{}", world.timeline());
+}
+
+#[test]
 pub(super) fn steps_wait_for_their_window_and_an_order_takes_all_of_it_back() {
     let mut plan = plan(&three());
-    let window = json!({ "windows": [{ "name": "morning", "from": "09:00", "to": "09:10" }] });
-    plan.spec.calendar = serde_json::from_value(window).expect("a calendar");
+    let windows = [("first", "09:00", "09:10"), ("second", "10:00", "10:10")];
+    let windows = windows.map(|(name, from, to)| json!({ "name": name, "from": from, "to": to }));
+    plan.spec.calendar = serde_json::from_value(json!({ "windows": windows })).expect("a calendar");
     let mut world = World::new(&plan, vec![in_parts(many("eu"))], start(), 1);
-    world.plan(minute(26 * 60), Act::Rollback(None));
-    world.run_until(minute(27 * 60)).expect("no violation");
+    world.plan(minute(2 * 60), Act::Rollback(None));
+    world.run_until(minute(3 * 60)).expect("no violation");
     expect![[r#"
         05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
         05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up at 10 %; its pods are not proven yet
         05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete at 10 %; soaks for 15m
-        05-06 09:00:00  1 eu         Soaking → Flipping         soaked for 15m at 10 %: every check passes; goes to 50 %
-        05-06 09:00:01  1 eu         Flipping → Verifying       the flag is up at 50 %; its pods are not proven yet
-        05-06 09:00:21  1 eu         Verifying → Soaking        the rollout is complete at 50 %; soaks for 30m
-        05-06 11:00:00  1 eu         Soaking → RollingBack      Rollback by a person [Intervention order-1]
-        05-06 11:00:21  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        05-05 10:00:00  1 eu         Soaking → Flipping         soaked for 15m at 10 %: every check passes; goes to 50 %
+        05-05 10:00:01  1 eu         Flipping → Verifying       the flag is up at 50 %; its pods are not proven yet
+        05-05 10:00:21  1 eu         Verifying → Soaking        the rollout is complete at 50 %; soaks for 30m
+        05-05 11:00:00  1 eu         Soaking → RollingBack      Rollback by a person [Intervention order-1]
+        05-05 11:00:21  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
     "#]].assert_eq(&world.timeline());
     assert_eq!(shares(&world), "\"0\" \"0\" \"0\"");
 }
