@@ -181,8 +181,7 @@ impl Pass<'_> {
             epoch: run.spec.epoch,
             observes: flip.armed.mode == Mode::Observe,
             percent: flip.percent(),
-            // Once a step is up, the percentage of the one before is somebody else's doing.
-            before: flip.before.and(flip.percent_before()),
+            before: flip.percent_before(),
         };
         let one = |t: &ArmedTarget| {
             let reading = self.seen.targets.get(&t.place)?.as_ref().ok()?;

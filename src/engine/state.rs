@@ -70,8 +70,10 @@ impl Flip {
         self.armed_step().map_or(Percent::ALL, |step| step.percent)
     }
 
-    /// How many it reached at the step before.
+    /// How many it reached at the step before, while it is being raised to the next; once that is up, finding the percentage
+    /// of the one before is somebody else's doing.
     pub fn percent_before(&self) -> Option<Percent> {
+        self.before?;
         Some(self.armed.steps.get(self.step.checked_sub(1)?)?.percent)
     }
 

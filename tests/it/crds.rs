@@ -127,7 +127,7 @@ async fn unknown_fields_and_wrong_types_are_refused_by_name() {
     let namespace = Namespace::fresh("strict").await;
     for (manifest, sentence) in [
         (schedule("/spec/soaks", json!(1)), "unknown field \"spec.soaks\""),
-        (schedule("/spec/soak", json!({ "duration": "1h", "updates": ["1h"] })), "unknown field \"spec.soak.updates\""),
+        (schedule("/spec/soak", json!({ "duration": "1h", "notices": ["1h"] })), "unknown field \"spec.soak.notices\""),
         (schedule("/spec/soak", json!({ "duration": 90 })), "spec.soak.duration"),
         (schedule("/spec/soak", json!({ "duration": "1.5h" })), "spec.soak.duration"),
         (schedule("/spec/mode", json!("Suggest")), "spec.mode"),
