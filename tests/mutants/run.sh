@@ -63,6 +63,7 @@ build() { # NAME [PATCH]
 play() { # NAME SECONDS ARGUMENT...
   local log=$WORK/$1.log end=$((SECONDS + $2)) program=$WORK/tests-$1
   shift 2
+  : >"$log"
   "$program" --nocapture "$@" >"$log" 2>&1 &
   SUITE=$!
   while kill -0 "$SUITE" 2>/dev/null && ((SECONDS < end)) && ! grep -q '^test .* FAILED$' "$log"; do sleep 0.2; done

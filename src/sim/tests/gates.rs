@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 
 use super::{minute, second, world};
-use crate::api::{Gate, HeldReason, Time};
+use crate::api::{Gate, HeldReason, RunState, Time};
 use crate::engine::{Decision, Motion, Observations, State, TargetReading, View, step};
-use crate::sim::{Act, World};
+use crate::sim::{Act, Sample, World};
 
 /// What the next pass is told, and what it sees.
 fn next_pass(world: &mut World) -> (View, State, Observations, Time) {
@@ -42,6 +42,20 @@ fn what_others_hold_and_what_is_barred_is_not_raised() {
         other => panic!("{other:?}"),
     }
     assert_eq!(waits(&view, &barred), [Gate::Target]);
+}
+
+#[test]
+fn an_override_that_is_over_opens_no_gate() {
+    let mut world = world(&["eu"]);
+    world.metrics.say("eu", minute(0), minute(60), Sample::Bad);
+    world.plan(minute(0), Act::Suspend(true));
+    world.plan(minute(1), Act::OverrideCheck("errors", 60));
+    world.plan(minute(10), Act::Suspend(false));
+    world.run_until(minute(50)).expect("no law is broken");
+    let state = |world: &World| world.latest()[0].status.as_ref().expect("a status").state;
+    assert_eq!(state(&world), RunState::Gating, "{}", world.timeline());
+    world.run_until(minute(80)).expect("no law is broken");
+    assert_eq!(state(&world), RunState::Soaking, "{}", world.timeline());
 }
 
 #[test]
