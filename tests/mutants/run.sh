@@ -120,7 +120,10 @@ for patch in "${patches[@]}"; do
   if [[ -e $WORK/$name.failed ]]; then
     KILLER='does not apply or build any more' survived=1
   else
-    play "$name" "$PATIENCE" "${HEART[@]}" "${skips[@]}"
+    # Whoever noticed it before is asked first.
+    before=$(said 'noticed by' "$patch") KILLER=''
+    if [[ -n $before ]]; then play "$name" "$PATIENCE" --exact "$before"; fi
+    if [[ -z $KILLER ]]; then play "$name" "$PATIENCE" "${HEART[@]}" "${skips[@]}"; fi
     for module in "${SLOW[@]}"; do
       if [[ -z $KILLER ]]; then play "$name" "$PATIENCE_WHERE_SLOW" "sim::tests::$module"; fi
     done

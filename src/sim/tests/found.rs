@@ -73,6 +73,14 @@ fn a_breach_that_was_not_recorded_stays_one_although_somebody_sets_the_flag_agai
 }
 
 #[test]
+fn a_restart_of_the_daemon_does_not_begin_a_soak_anew() {
+    let mut world = world(&["eu"]);
+    world.plan(minute(15), Act::Kill);
+    live(&mut world, 32);
+    assert_eq!(states(&world), [RunState::Finished], "{}", world.timeline());
+}
+
+#[test]
 fn a_raise_on_its_way_is_taken_down_after_a_rollback() {
     let mut world = world(&["eu"]);
     world.faults.raises.push((start(), Fate::Late(20)));
