@@ -101,6 +101,18 @@ mod tests {
     }
 
     #[test]
+    fn less_than_95_percent_extends_although_no_gap_is_long() {
+        let mut coverage = Coverage::new(at(0));
+        for minute in (1..=50).chain(57..=100) {
+            coverage.cover(at(minute - 1), at(minute));
+        }
+        let soak = Duration::seconds(6_000);
+        assert!(coverage.missing(soak, at(100), at(100)).is_some(), "{:?}", coverage.covered());
+        coverage.cover(at(100), at(101));
+        assert_eq!(coverage.missing(soak, at(101), at(101)), None);
+    }
+
+    #[test]
     fn time_that_nobody_saw_extends() {
         let mut coverage = Coverage::new(at(0));
         for minute in 1..=80 {

@@ -320,6 +320,20 @@ mod tests {
     }
 
     #[test]
+    fn an_override_forgives_what_came_before_its_end_and_nothing_later() {
+        let mut ledger = ledger();
+        while ledger.latched().is_none() {
+            assert!(ledger.next() < at(3_600), "three of five breach");
+            ledger.absorb(&answers(ledger.next(), 0.2));
+        }
+        let breached = ledger.latched().expect("a breach").at;
+        ledger.forgive(breached);
+        assert!(ledger.latched().is_some(), "the override was over");
+        ledger.forgive(breached + TimeDelta::seconds(1));
+        assert!(ledger.latched().is_none());
+    }
+
+    #[test]
     fn what_breaches_or_is_not_due_is_not_taken_in_together() {
         let (fresh, mut ledger) = (ledger(), ledger());
         let next = ledger.next();

@@ -63,6 +63,7 @@ build() { # NAME [PATCH]
 play() { # NAME SECONDS ARGUMENT...
   local log=$WORK/$1.log end=$((SECONDS + $2)) program=$WORK/tests-$1
   shift 2
+  : >"$log"
   "$program" --nocapture "$@" >"$log" 2>&1 &
   SUITE=$!
   while kill -0 "$SUITE" 2>/dev/null && ((SECONDS < end)) && ! grep -q '^test .* FAILED$' "$log"; do sleep 0.2; done
@@ -119,7 +120,10 @@ for patch in "${patches[@]}"; do
   if [[ -e $WORK/$name.failed ]]; then
     KILLER='does not apply or build any more' survived=1
   else
-    play "$name" "$PATIENCE" "${HEART[@]}" "${skips[@]}"
+    # Whoever noticed it before is asked first.
+    before=$(said 'noticed by' "$patch") KILLER=''
+    if [[ -n $before ]]; then play "$name" "$PATIENCE" --exact "$before"; fi
+    if [[ -z $KILLER ]]; then play "$name" "$PATIENCE" "${HEART[@]}" "${skips[@]}"; fi
     for module in "${SLOW[@]}"; do
       if [[ -z $KILLER ]]; then play "$name" "$PATIENCE_WHERE_SLOW" "sim::tests::$module"; fi
     done

@@ -72,6 +72,15 @@ fn a_breach_that_was_not_recorded_stays_one_although_somebody_sets_the_flag_agai
     assert!(world.timeline().contains("was rolled back, and then set again by field manager kubectl-edit"));
 }
 
+/// What was soaked before a restart counts.
+#[test]
+fn a_restart_of_the_daemon_does_not_begin_a_soak_anew() {
+    let mut world = world(&["eu"]);
+    world.plan(minute(15), Act::Kill);
+    live(&mut world, 32);
+    assert_eq!(states(&world), [RunState::Finished], "{}", world.timeline());
+}
+
 /// A raise is on its way when a person rolls back, and arrives before any lowering does.
 #[test]
 pub(super) fn a_raise_on_its_way_is_taken_down_after_a_rollback() {

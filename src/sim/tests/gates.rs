@@ -1,11 +1,12 @@
 //! What stands against a flip, and what becomes of a rollback, where the world of one schedule never shows it by itself.
 
 use chrono::TimeDelta;
+use serde_json::json;
 
-use super::{minute, second, world};
-use crate::api::{Gate, HeldReason, Time};
-use crate::engine::{Decision, Motion, Observations, State, TargetReading, View, step};
-use crate::sim::{Act, World};
+use super::{config_map, in_parts, minute, schedule, second, start, world};
+use crate::api::{Gate, HeldReason, RunState, Time};
+use crate::engine::{Decision, Motion, Observations, State, TargetReading, View, WorkloadReading, step};
+use crate::sim::{Act, Sample, World};
 
 /// What the next pass is told, and what it sees.
 fn next_pass(world: &mut World) -> (View, State, Observations, Time) {
@@ -42,6 +43,26 @@ fn what_others_hold_and_what_is_barred_is_not_raised() {
         other => panic!("{other:?}"),
     }
     assert_eq!(waits(&view, &barred), [Gate::Target]);
+    let mut rolling = seen.clone();
+    for reading in rolling.workloads.values_mut() {
+        let Ok(WorkloadReading::Found(found)) = reading else { panic!("{reading:?}") };
+        found.complete = false;
+    }
+    assert_eq!(waits(&view, &rolling), [Gate::Workload]);
+}
+
+#[test]
+fn an_override_that_is_over_opens_no_gate() {
+    let mut world = world(&["eu"]);
+    world.metrics.say("eu", minute(0), minute(60), Sample::Bad);
+    world.plan(minute(0), Act::Suspend(true));
+    world.plan(minute(1), Act::OverrideCheck("errors", 60));
+    world.plan(minute(10), Act::Suspend(false));
+    world.run_until(minute(50)).expect("no law is broken");
+    let state = |world: &World| world.latest()[0].status.as_ref().expect("a status").state;
+    assert_eq!(state(&world), RunState::Gating, "{}", world.timeline());
+    world.run_until(minute(80)).expect("no law is broken");
+    assert_eq!(state(&world), RunState::Soaking, "{}", world.timeline());
 }
 
 #[test]
@@ -62,6 +83,33 @@ fn a_retry_releases_what_was_closed_before_it_and_nothing_later() {
     assert!(!raises(&decision));
     let held = decision.state.runs.values().filter_map(|r| r.held.as_ref()).map(|h| h.reason).collect::<Vec<_>>();
     assert_eq!(held, [HeldReason::PreviouslyRolledBack]);
+}
+
+/// One goes to its next step, another back: in the same pass, and the one that advances comes first.
+#[test]
+fn a_pass_that_retreats_never_advances() {
+    let mut plan = schedule(&["a", "b"]);
+    for phase in &mut plan.spec.phases {
+        phase.after = Some(Vec::new());
+        phase.steps = serde_json::from_value(json!([{ "percent": 10 }, { "percent": 100 }])).expect("steps");
+    }
+    let environments = ["a", "b"].map(|e| in_parts(config_map(e))).to_vec();
+    let mut world = World::new(&plan, environments, start(), 1);
+    world.run_until(minute(5)).expect("no law is broken");
+    let (view, state, seen) = loop {
+        let (view, state, seen, now) = next_pass(&mut world);
+        if raises(&step(&view, &state, &seen, now)) {
+            break (view, state, seen);
+        }
+        assert!(now < minute(60), "{}", world.timeline());
+        world.run_until(now + TimeDelta::seconds(1)).expect("no law is broken");
+    };
+    world.act(&Act::Rollback(Some("b")));
+    let ordered = View { orders: next_pass(&mut world).0.orders, ..view };
+    let decision = step(&ordered, &state, &seen, world.now);
+    assert!(matches!(&decision.motion, Motion::Retreat(lowers, _) if lowers.len() == 1), "{:?}", decision.motion);
+    let states = decision.state.runs.values().map(|r| r.stage.state()).collect::<Vec<_>>();
+    assert_eq!(states, [RunState::Soaking, RunState::RollingBack]);
 }
 
 #[test]
