@@ -6,20 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use super::{Check, Duration, Moment, PercentageStep, PhaseCalendar};
 
+/// What `after` may name: a phase, a phase of another schedule, or one in another namespace.
+pub const AFTER: &str = "^(([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
+
 /// An ordered part of a schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("self.kind == 'Work' || self.environments.size() > 0").message("a Flip phase names the environments that it flips"),
     validation = Rule::new("self.kind == 'Flip' || !has(self.soak)").message("a Work phase flips nothing, so it has no soak"),
     validation = Rule::new("self.kind == 'Flip' || !has(self.steps)").message("a Work phase flips nothing, so it has no steps"),
+    validation = Rule::new("self.kind == 'Flip' || !has(self.lowerAfter)").message("a Work phase raises nothing, so it puts nothing back"),
+    validation = Rule::new("!has(self.pointOfNoReturn) || !has(self.lowerAfter)").message("what goes back by plan has no point of no return"),
     validation = Rule::new("self.environments.size() > 0 || !has(self.checks)").message("checks are asked of environments, and this phase names none")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Phase {
-    /// The phase's name.
+    /// The phase's name. Another name is another phase, at once: what was raised under the old one goes on being watched.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
     pub name: String,
-    /// How people number it: `1`, `2`, `3.1`.
+    /// How people number it: `1`, `2`, `3.1`. An edit takes effect for whatever was not begun yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     pub number: Option<String>,
@@ -27,9 +32,11 @@ pub struct Phase {
     #[serde(default)]
     pub kind: PhaseKind,
     /// The phases that must be complete before it starts; the one before it in the list where not given, none where empty.
-    /// An edit takes effect at once, for whatever was not raised yet.
+    /// `eu` is a phase of this schedule, `other/eu` one of schedule `other` in the same namespace, `team/other/eu` one in
+    /// namespace `team`. Such a schedule may be applied later: until its phase is complete this one waits, and again
+    /// should that be rolled back. An edit takes effect at once, for whatever was not raised yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 381), regex(pattern = AFTER)))]
     pub after: Option<Vec<String>>,
     /// When it may start at the earliest: a moment (RFC 3339), or a date in the schedule's zone, which means the first open
     /// moment of that day. None means as soon as the phases before it are complete; `calendar.late` says what a start
@@ -41,13 +48,15 @@ pub struct Phase {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_after: Option<StartAfter>,
     /// When it is meant to be complete: a moment (RFC 3339), or a date in the schedule's zone, that day included. Once
-    /// that has passed the schedule says so; nothing else comes of it.
+    /// that has passed the schedule says so; nothing else comes of it. Takes effect at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Moment>,
-    /// Windows and freezes of this phase, which narrow the schedule's.
+    /// Windows and freezes of this phase, which narrow the schedule's. An edit takes effect at once, for whatever was not
+    /// sent yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calendar: Option<PhaseCalendar>,
-    /// The environments, in their order. A Work phase may name those whose checks must pass, or none.
+    /// The environments, in their order. A Work phase may name those whose checks must pass, or none. An edit takes effect
+    /// at once, for whatever was not raised yet; one that is raised and taken out goes on being watched.
     #[serde(default)]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into(), "namespace".into()]))]
@@ -68,12 +77,14 @@ pub struct Phase {
     /// edit takes effect at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point_of_no_return: Option<PointOfNoReturn>,
-    /// Checks of this phase, and replacements of the schedule's by name.
+    /// Checks of this phase, and replacements of the schedule's by name. An environment that is already raised keeps what it
+    /// was raised with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub checks: Vec<Check>,
-    /// The soak of this phase, in place of the schedule's.
+    /// The soak of this phase, in place of the schedule's. An environment that is already raised keeps what it was raised
+    /// with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Soak>,
     /// How the flag reaches its users, in parts that grow, each with a soak of its own; all of them at once where not given.
@@ -82,6 +93,11 @@ pub struct Phase {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub steps: Vec<PercentageStep>,
+    /// How long after its rollout a flag is put back by plan, once its soak is over: a trial. It ends the run in good order
+    /// and closes nothing: a later phase may raise the flag there again. An environment that is already raised keeps what
+    /// it was raised with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_after: Option<Duration>,
 }
 
 /// What must be so before a phase begins.

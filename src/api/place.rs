@@ -23,6 +23,13 @@ pub struct TargetPlace {
     pub key: String,
 }
 
+impl TargetPlace {
+    /// The same object and container, at another key or variable.
+    pub fn beside(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+}
+
 impl std::fmt::Display for TargetPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { kind, namespace, name, container, key } = self;

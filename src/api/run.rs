@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Check, Cover, Duration, FlagValues, Mode, PendingAction, Percent, PrometheusSource, RollbackScope, ScheduleRef,
+    Check, Duration, FlagValues, Mode, PendingAction, Percent, PrometheusSource, RollbackScope, ScheduleRef, Soak,
     TargetPlace, Time, WorkloadRef,
 };
 
@@ -128,7 +128,7 @@ pub struct MigrationRunStatus {
     /// step, that of the step before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_out: Option<Time>,
-    /// The rollback, once decided.
+    /// The rollback, once decided; while the flag is put back by plan, that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackRecord>,
     /// The rollback that is sent soon if nobody stops it.
@@ -168,7 +168,10 @@ pub enum RunState {
     Soaking,
     /// The soak is over; the flag is watched until the schedule completes.
     Completed,
-    /// The schedule is complete, or was deleted with the flag kept; nobody watches any more.
+    /// The soak is over and the flag goes back, as planned; not yet proven.
+    Lowering,
+    /// The schedule is complete, or was deleted with the flag kept, or the flag is back as planned; nobody watches any
+    /// more.
     Finished,
     /// The flag goes back; not yet proven.
     RollingBack,
@@ -188,6 +191,7 @@ impl RunState {
             Self::Verifying => "Verifying",
             Self::Soaking => "Soaking",
             Self::Completed => "Completed",
+            Self::Lowering => "Lowering",
             Self::Finished => "Finished",
             Self::RollingBack => "RollingBack",
             Self::RolledBack => "RolledBack",
@@ -197,12 +201,12 @@ impl RunState {
 
     /// Whether the flag may be up because of this run.
     pub const fn is_raised(self) -> bool {
-        matches!(self, Self::Flipping | Self::Verifying | Self::Soaking | Self::Completed)
+        matches!(self, Self::Flipping | Self::Verifying | Self::Soaking | Self::Completed | Self::Lowering)
     }
 
-    /// Whether a flip is in work: from the fence to the end of the soak, or until the rollback is proven.
+    /// Whether a flip is in work: from the fence to the end of the soak, or until its way back is proven.
     pub const fn is_in_work(self) -> bool {
-        matches!(self, Self::Flipping | Self::Verifying | Self::Soaking | Self::RollingBack)
+        matches!(self, Self::Flipping | Self::Verifying | Self::Soaking | Self::Lowering | Self::RollingBack)
     }
 
     /// Whether what comes after may begin: it is complete, or was left out.
@@ -283,7 +287,7 @@ pub enum Gate {
     Spec,
     /// Nobody paused it.
     Pause,
-    /// The environments before this one are complete and undisturbed.
+    /// The environments before this one are complete and undisturbed, and so are phases of other schedules.
     Predecessor,
     /// Neither the schedule nor the Environment is suspended.
     Suspend,
@@ -295,7 +299,7 @@ pub enum Gate {
     Mode,
     /// The Environment exists, lists the flag and serves this schedule's namespace.
     Environment,
-    /// No other schedule carries this flag here.
+    /// No other schedule carries this flag here, and no other phase of this one.
     Claim,
     /// No other flip is in work in this environment.
     Turn,
@@ -327,24 +331,19 @@ pub struct Armed {
     pub checks: Vec<Check>,
     /// Where they are asked.
     pub prometheus: PrometheusSource,
-    /// The soak; that of the last step, where the flag goes in steps.
-    pub soak: Duration,
-    /// What it must have seen.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4))]
-    pub covers: Vec<Cover>,
-    /// The zone in which that is read.
+    /// The soak, where all users are reached at once; each step has its own.
+    pub soak: Soak,
+    /// The zone in which what a soak must have seen is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub time_zone: Option<String>,
-    /// When people are told where the soak stands.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10))]
-    pub updates: Vec<Duration>,
     /// The steps; none where all users are reached at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub steps: Vec<ArmedStep>,
+    /// How long after its rollout the flag goes back by plan; nothing where it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_after: Option<Duration>,
     /// The rollback's deadline.
     pub deadline: Duration,
     /// How far a breach reaches.
@@ -359,15 +358,7 @@ pub struct ArmedStep {
     /// How many of the users.
     pub percent: Percent,
     /// Its soak.
-    pub soak: Duration,
-    /// What that must have seen.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4))]
-    pub covers: Vec<Cover>,
-    /// When people are told where it stands.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10))]
-    pub updates: Vec<Duration>,
+    pub soak: Soak,
 }
 
 /// Where a flag that goes in steps has come to.
@@ -391,6 +382,10 @@ pub struct ArmedTarget {
     /// The flag.
     #[schemars(length(max = 63))]
     pub flag: String,
+    /// The flags that it needs: raised before it, and put back after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7), inner(length(max = 63)))]
+    pub requires: Vec<String>,
     /// Its values.
     pub values: FlagValues,
     /// Where it is written.
@@ -409,6 +404,13 @@ pub struct ArmedTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub taken_from: Option<String>,
+}
+
+impl ArmedTarget {
+    /// Whether its flag must not be up without that of another.
+    pub fn needs(&self, other: &Self) -> bool {
+        self.requires.contains(&other.flag)
+    }
 }
 
 /// A flip that is being sent.

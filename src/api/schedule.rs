@@ -33,7 +33,7 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MigrationScheduleSpec {
-    /// The flags that are carried, together.
+    /// The flags that are carried, together. An environment that is already raised keeps those it was raised with.
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub flags: Vec<Flag>,
@@ -48,6 +48,7 @@ pub struct MigrationScheduleSpec {
     pub suspend: bool,
 
     /// When flags may be raised. Windows and freezes of the schedule, of the phase and of the Environment must all agree.
+    /// An edit takes effect at once, for whatever was not sent yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calendar: Option<ScheduleCalendar>,
 
@@ -58,7 +59,8 @@ pub struct MigrationScheduleSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub checks: Vec<Check>,
 
-    /// How long evidence is gathered after a flip before the next environment is touched.
+    /// How long evidence is gathered after a flip before the next environment is touched. An environment that is already
+    /// raised keeps what it was raised with.
     pub soak: Soak,
 
     /// How long every flag is watched, and rolled back if need be, after the last environment was complete. Takes effect at
@@ -66,11 +68,11 @@ pub struct MigrationScheduleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Duration>,
 
-    /// How a flag goes back.
+    /// How a flag goes back. An environment that is already raised keeps what it was raised with.
     #[serde(default)]
     pub rollback: RollbackPolicy,
 
-    /// What becomes of raised flags when the schedule is deleted before it is complete.
+    /// What becomes of raised flags when the schedule is deleted before it is complete. Takes effect at once.
     #[serde(default)]
     pub on_delete: OnDelete,
 
@@ -90,6 +92,12 @@ pub struct Flag {
     pub name: String,
     /// What `enabled` and `disabled` are called where the flag lives.
     pub values: FlagValues,
+    /// The other flags of this schedule without which this one must not be up. In each environment it is raised after
+    /// them, and not at all where one of them could not be; they go back after it, which they wait for 5 s at most. An
+    /// environment that is already raised keeps what it was raised with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7), inner(length(min = 1, max = 63)))]
+    pub requires: Vec<String>,
 }
 
 /// The named values of a flag. Any strings; the word `absent` means that the key is not there.

@@ -278,6 +278,12 @@ fn next(schedule: &Known) -> String {
             RunState::Flipping | RunState::Verifying => {
                 format!("the soak of {} {}, once its pods run on the new value", e.phase, e.environment)
             }
+            RunState::Soaking if e.message.starts_with("goes back as planned") => {
+                format!("{} {} {}", e.phase, e.environment, e.message)
+            }
+            RunState::Lowering => {
+                format!("proof that the pods of {} {} are back on the old value, as planned", e.phase, e.environment)
+            }
             RunState::Soaking => {
                 format!("the end of the soak of {} {}, then the next environment", e.phase, e.environment)
             }

@@ -3,6 +3,7 @@
 mod controller;
 mod crd;
 mod described;
+mod elsewhere;
 mod explain;
 mod order;
 mod page;

@@ -109,7 +109,8 @@ pub(super) fn row(
         edges.push((first, Some(Kind::Waits)));
     }
     for m in story.moves.iter().filter(|m| own(&m.step.phase, &m.step.environment)) {
-        edges.push((m.at, kind(m.to)));
+        // What is back as planned is off, and all is well.
+        edges.push((m.at, kind(m.to).filter(|_| m.from != RunState::Lowering || m.to != RunState::Finished)));
     }
     edges.sort_by_key(|(at, _)| *at);
     edges.dedup_by_key(|(_, kind)| *kind);
@@ -128,7 +129,7 @@ fn last(story: &Story) -> Time {
 const fn kind(state: RunState) -> Option<Kind> {
     match state {
         RunState::Pending | RunState::Gating => Some(Kind::Waits),
-        RunState::Flipping | RunState::Verifying | RunState::RollingBack => Some(Kind::Moves),
+        RunState::Flipping | RunState::Verifying | RunState::Lowering | RunState::RollingBack => Some(Kind::Moves),
         RunState::Soaking => Some(Kind::Soaks),
         RunState::Completed | RunState::Finished => Some(Kind::Up),
         RunState::RolledBack => Some(Kind::Back),

@@ -174,8 +174,11 @@ fn as_json(planning: &Planning) -> Value {
                 "gates": gates.collect::<Vec<_>>(),
             });
             let step = |s: &StepDates| json!({ "percent": s.percent, "flips": s.flips, "soakEnds": s.soak_ends });
-            if let Some(told) = told.as_object_mut().filter(|_| !e.steps.is_empty()) {
-                told.insert("steps".to_owned(), e.steps.iter().map(step).collect());
+            if let Some(told) = told.as_object_mut() {
+                if !e.steps.is_empty() {
+                    told.insert("steps".to_owned(), e.steps.iter().map(step).collect());
+                }
+                told.extend(e.lowers.map(|at| ("lowers".to_owned(), json!(at))));
             }
             told
         });

@@ -1,17 +1,19 @@
 //! What `simulate` and `plan` have in common: files, the moment, the world, and how times are read.
 
+use std::cell::OnceCell;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::validate::files::{Files, Planned, Refused, read, world};
+use super::elsewhere::Lives;
+use super::validate::files::{Files, Planned, Refused, Warning, read, world};
 use crate::api::{Moment, Time};
 use crate::engine::calendar::{Dated, Zone};
 use crate::engine::laws::Violation;
 use crate::engine::nearest;
 use crate::shell::clock;
-use crate::sim::{Declared, Named, Pace, Scene};
+use crate::sim::{Declared, Elsewhere, Named, Pace, Scene, Story};
 
 /// What is looked at, and from when on.
 #[derive(Debug, clap::Args)]
@@ -76,6 +78,8 @@ pub(super) struct Looked {
     at: Option<Moment>,
     now: Time,
     world: String,
+    /// The world of a file, once it was read.
+    file: OnceCell<Declared>,
 }
 
 /// A schedule on its stage.
@@ -86,6 +90,8 @@ pub(super) struct Staged<'a> {
     pub declared: Declared,
     /// The world, as people call it.
     pub world: String,
+    /// What it waits for that is in none of the files.
+    unlisted: Vec<Warning>,
 }
 
 impl Input {
@@ -106,7 +112,7 @@ impl Input {
                 _ => "there is no MigrationSchedule in these files".to_owned(),
             }));
         }
-        Ok(Looked { files, chosen, at: self.at, now, world: self.world.clone() })
+        Ok(Looked { files, chosen, at: self.at, now, world: self.world.clone(), file: OnceCell::new() })
     }
 }
 
@@ -117,36 +123,50 @@ fn unknown(wanted: &str, names: &[String]) -> String {
 }
 
 impl Looked {
-    /// Sets the stage for each schedule, in the order of the files.
+    /// Sets the stage for each schedule, in the order of the files. What they wait for of other schedules of the files is
+    /// as a life of those has it.
     pub(super) fn stage(&self) -> Result<Vec<Staged<'_>>, Stop> {
-        let chosen: Vec<&Planned> = self.chosen.iter().filter_map(|index| self.files.schedules.get(*index)).collect();
+        let lives = Lives::of(self, &self.chosen)?;
         let mut all = Vec::new();
-        for planned in &chosen {
-            let source = self.source(planned, &chosen)?;
-            let mut scene = Scene {
-                schedule: planned.schedule.clone(),
-                environments: planned.environments.clone(),
-                labels: planned.labels.clone(),
-                freezes: planned.freezes.clone(),
-                at: self.now,
-                until: None,
-            };
-            let zone = scene.zone();
-            scene.at = self.at.map_or(self.now, |at| Dated::start(at, zone).at);
-            let declared = match source {
-                Source::Declared(declared) => declared,
-                Source::Named(Named::Calm) => Declared::default(),
-                Source::Named(named) => {
-                    let calm = scene.live(&Declared::default(), 1, Pace::Leap, &mut |_| {}).map_err(Stop::Broken)?;
-                    named.declare(&calm)
-                }
-            };
-            all.push(Staged { planned, scene, zone, declared, world: self.world.clone() });
+        for index in &self.chosen {
+            let Some(planned) = self.files.schedules.get(*index) else { continue };
+            let scene = self.scene(planned, lives.around(planned));
+            let source = self.source(planned, &lives.order)?;
+            let declared = declare(source, &scene)?;
+            let (zone, world, unlisted) = (scene.zone(), self.world.clone(), self.files.unlisted(planned));
+            all.push(Staged { planned, scene, zone, declared, world, unlisted });
         }
         Ok(all)
     }
 
-    fn source(&self, planned: &Planned, chosen: &[&Planned]) -> Result<Source, Stop> {
+    fn scene(&self, planned: &Planned, elsewhere: Elsewhere) -> Scene {
+        let mut scene = Scene {
+            schedule: planned.schedule.clone(),
+            environments: planned.environments.clone(),
+            labels: planned.labels.clone(),
+            freezes: planned.freezes.clone(),
+            elsewhere,
+            at: self.now,
+            until: None,
+        };
+        scene.at = self.at.map_or(self.now, |at| Dated::start(at, scene.zone()).at);
+        scene
+    }
+
+    /// One life of a schedule for which others wait, with chance at its kindest; in a calm world where that of this name
+    /// does not fit it.
+    pub(super) fn live(&self, planned: &Planned, elsewhere: Elsewhere, known: &[usize]) -> Result<Story, Stop> {
+        let scene = self.scene(planned, elsewhere);
+        let source = match self.source(planned, known) {
+            Err(Stop::Usage(_)) => Source::Named(Named::Calm),
+            source => source?,
+        };
+        let kindest = declare(source, &scene)?.at_its_kindest();
+        scene.live(&kindest, 1, Pace::Leap, &mut |_| {}).map_err(Stop::Broken)
+    }
+
+    /// Where the world of a schedule comes from; `known` are the schedules of which a file may speak.
+    fn source(&self, planned: &Planned, known: &[usize]) -> Result<Source, Stop> {
         if let Some(named) = Named::find(&self.world, &planned.keys()).map_err(Stop::Usage)? {
             return Ok(Source::Named(named));
         }
@@ -159,7 +179,23 @@ impl Looked {
             };
             return Err(Stop::Usage(format!("`{}` is neither a file nor a world that has a name; {hint}", self.world)));
         }
-        world(path, chosen).map(Source::Declared).map_err(Stop::Refused)
+        if self.file.get().is_none() {
+            let around: Vec<&Planned> = known.iter().filter_map(|index| self.files.schedules.get(*index)).collect();
+            // It was not set before.
+            let _ = self.file.set(world(path, &around).map_err(Stop::Refused)?);
+        }
+        Ok(Source::Declared(self.file.get().cloned().unwrap_or_default()))
+    }
+}
+
+fn declare(source: Source, scene: &Scene) -> Result<Declared, Stop> {
+    match source {
+        Source::Declared(declared) => Ok(declared),
+        Source::Named(Named::Calm) => Ok(Declared::default()),
+        Source::Named(named) => {
+            let calm = scene.live(&Declared::default(), 1, Pace::Leap, &mut |_| {}).map_err(Stop::Broken)?;
+            Ok(named.declare(&calm))
+        }
     }
 }
 
@@ -174,6 +210,12 @@ impl Staged<'_> {
             (format!("Environments {}", names.join(", ")), "are in none of the files; stand-ins are")
         };
         Some(format!("{which} {are} used: each flag in a ConfigMap, and a Prometheus that answers"))
+    }
+
+    /// The same, and what it waits for that is in none of the files, with its place.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let told = |w: &Warning| format!("{} ({}:{}:{} {})", w.message, w.file, w.line, w.column, w.path);
+        self.note().into_iter().chain(self.unlisted.iter().map(told)).collect()
     }
 
     /// `Mon 2025-05-05 09:00:02` on the clocks of the schedule's zone.

@@ -91,7 +91,7 @@ fn print(args: &Args, lives: &[(Staged, Story)]) -> std::io::Result<()> {
         Form::Json => {
             for (staged, story) in lives {
                 // What a program would not find in its answer is said beside it.
-                if let Some(note) = staged.note() {
+                for note in staged.notes() {
                     anstream::eprintln!("warning: {note}");
                 }
                 writeln!(out, "{:#}", as_json(staged, story, args.seed))?;

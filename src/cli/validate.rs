@@ -3,6 +3,7 @@
 //! Four looks, each at what the one before let through: YAML with positions (`tree`), the structural schema of the CRDs
 //! (`schema`), their rules (`kinds`), and the engine's own `Plan::parse` across all files (`meaning`).
 
+mod across;
 pub(super) mod files;
 mod hint;
 mod kinds;

@@ -5,6 +5,7 @@ use crate::api::{Condition, ConditionStatus, EnvironmentProgress, Gate, Migratio
 use super::latest::Latest;
 use super::order::Orders;
 use super::plan::{EnvironmentPlan, PhasePlan, Plan};
+use super::room::shorten;
 use super::start::{Begins, begins};
 use super::state::{Flip, Run, State, clip, place_label};
 use super::view::View;
@@ -33,7 +34,8 @@ impl Said {
 /// progress" to it, never "failed". A migration waits for days, so waiting is Ready, and `Reconciling` is True only
 /// while a flag moves.
 pub(super) fn report(view: &View, state: &State, orders: &Orders, now: Time) -> MigrationScheduleStatus {
-    let mut environments = progress(view, state);
+    let current = current(view, state);
+    let mut environments = progress(view, state, &current);
     fit(&mut environments);
     let complete = environments.iter().filter(|e| matches!(e.state, RunState::Completed | RunState::Finished)).count();
     let left_out = environments.iter().filter(|e| e.state == RunState::Skipped).count();
@@ -46,14 +48,14 @@ pub(super) fn report(view: &View, state: &State, orders: &Orders, now: Time) -> 
         pauses: orders.pauses.clone(),
         promotions: orders.promotions.clone(),
         overrides: orders.overrides.clone(),
-        pending_actions: current(view, state).filter_map(|run| run.pending.clone()).collect(),
+        pending_actions: current.iter().filter_map(|run| run.pending.clone()).collect(),
         environments,
     };
-    let stalled = stalled(view, state);
-    let moving = moving(view, state);
+    let stalled = stalled(view, &current);
+    let moving = moving(&current);
     let ready = match &stalled {
         Some(said) => Said::new(ConditionStatus::False, said.reason, said.message.clone()),
-        None => ready(view, state, moving.as_ref(), completed, &summary),
+        None => ready(view, state, &current, moving.as_ref(), completed, &summary),
     };
     let ready = Said { message: ready.message + &overdue(view, &summary, now), ..ready };
     let done = if completed {
@@ -116,16 +118,12 @@ fn fit(environments: &mut [EnvironmentProgress]) {
     for e in environments {
         let names = e.phase.len() + e.namespace.len() + e.environment.len();
         let left = room.saturating_sub(FRAME + names).max(40);
-        if e.message.len() > left {
-            let kept = e.message.char_indices().map(|(at, _)| at).take_while(|at| *at <= left - '…'.len_utf8()).last();
-            e.message.truncate(kept.unwrap_or(0));
-            e.message.push('…');
-        }
+        shorten(&mut e.message, left);
     }
 }
 
 /// The latest run of each step of the plan; where there is no plan, the runs themselves.
-fn progress(view: &View, state: &State) -> Vec<EnvironmentProgress> {
+fn progress(view: &View, state: &State, current: &[&Run]) -> Vec<EnvironmentProgress> {
     let line = |run: &Run| EnvironmentProgress {
         phase: run.spec.phase.clone(),
         namespace: run.spec.environment.namespace.clone(),
@@ -144,16 +142,8 @@ fn progress(view: &View, state: &State) -> Vec<EnvironmentProgress> {
             all.push(latest.run(place).map_or_else(|| pending(plan, &latest, phase, environment), line));
         }
     }
-    for run in state.runs.values() {
-        let listed = all.iter().any(|e| {
-            e.phase == run.spec.phase
-                && e.namespace == run.spec.environment.namespace
-                && e.environment == run.spec.environment.name
-        });
-        if !listed && concerns(view, state, run) {
-            all.push(line(run));
-        }
-    }
+    let left = |run: &&&Run| view.step_of(run).is_none();
+    all.extend(current.iter().filter(left).map(|run| line(run)));
     all
 }
 
@@ -189,7 +179,7 @@ fn overdue(view: &View, summary: &MigrationScheduleStatus, now: Time) -> String 
 }
 
 /// Why nothing can continue without a correction by a person.
-fn stalled(view: &View, state: &State) -> Option<Said> {
+fn stalled(view: &View, current: &[&Run]) -> Option<Said> {
     let yes = |reason, message: String| Some(Said::new(ConditionStatus::True, reason, message));
     if let Err(problems) = &view.plan {
         let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -198,7 +188,7 @@ fn stalled(view: &View, state: &State) -> Option<Said> {
     if let Some(why) = view.unreadable.first() {
         return yes("UnreadableRun", why.clone());
     }
-    for run in current(view, state) {
+    for run in current {
         match (run.stage.state(), &run.held) {
             (RunState::RolledBack, _) => {
                 return yes("RolledBack", format!("{} was rolled back: {}", run.label(), cause(run)));
@@ -217,20 +207,17 @@ fn cause(run: &Run) -> &str {
     run.stage.rollback().map_or("", |r| r.reason.as_str())
 }
 
-fn current<'a>(view: &'a View, state: &'a State) -> impl Iterator<Item = &'a Run> {
-    state.runs.values().filter(|r| concerns(view, state, r))
+/// The runs that still say something about the schedule: those of the latest epoch that are either in the plan or raised.
+fn current<'a>(view: &View, state: &'a State) -> Vec<&'a Run> {
+    let dropped = |run: &Run| view.plan.is_ok() && view.step_of(run).is_none();
+    state.newest().into_iter().filter(|run| !(dropped(run) && run.stage.flip().is_none())).collect()
 }
 
-/// Whether a run still says something about the schedule: it is the latest epoch, and either in the plan or raised.
-fn concerns(view: &View, state: &State, run: &Run) -> bool {
-    let dropped = view.plan.is_ok() && view.step_of(run).is_none();
-    super::gate::is_latest(state, run) && !(dropped && run.stage.flip().is_none())
-}
-
-fn moving(view: &View, state: &State) -> Option<Said> {
-    current(view, state).find_map(|run| {
+fn moving(current: &[&Run]) -> Option<Said> {
+    current.iter().find_map(|run| {
         let (reason, message) = match run.stage.state() {
             RunState::Flipping => ("Flipping", format!("the flag of {} is being raised", run.label())),
+            RunState::Lowering => ("Lowering", format!("the flag of {} goes back as planned", run.label())),
             RunState::RollingBack => ("RollingBack", format!("the flag of {} goes back: {}", run.label(), cause(run))),
             _ => return None,
         };
@@ -241,6 +228,7 @@ fn moving(view: &View, state: &State) -> Option<Said> {
 fn ready(
     view: &View,
     state: &State,
+    current: &[&Run],
     moving: Option<&Said>,
     completed: bool,
     summary: &MigrationScheduleStatus,
@@ -255,7 +243,7 @@ fn ready(
     if view.deleting {
         return Said::new(ConditionStatus::False, "Deleting", "the schedule is being deleted");
     }
-    for run in current(view, state).filter(|r| !r.stage.state().is_over()) {
+    for run in current.iter().filter(|r| !r.stage.state().is_over()) {
         let doubtful = |gate| matches!(gate, Gate::Environment | Gate::Target | Gate::Workload | Gate::Evidence);
         if let Some(wait) = run.waits.iter().find(|w| doubtful(w.gate)) {
             return Said::new(ConditionStatus::Unknown, "Waiting", format!("{} waits: {}", run.label(), wait.message));

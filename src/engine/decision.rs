@@ -68,12 +68,14 @@ pub struct Raise {
     pub send_by: Time,
 }
 
-/// Lowers a flag on a target. Carries no version and always forces.
+/// Lowers a flag on a target, always by force. A rollback carries no version, so that nothing refuses it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lower {
     /// The target.
     pub target: ArmedTarget,
-    /// The closing stamp.
+    /// The version that was read, where it goes back by plan: a write that comes late must not meet what was raised since.
+    pub resource_version: Option<String>,
+    /// The stamp.
     pub stamp: Stamp,
 }
 

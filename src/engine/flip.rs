@@ -9,6 +9,7 @@ use crate::api::{
 };
 
 use super::decision::{Raise, Restart, Seal};
+use super::drift::meddled;
 use super::gate::{Gates, gates, rest_gates};
 use super::order::observes;
 use super::plan::FlipPlan;
@@ -92,19 +93,18 @@ impl Pass<'_> {
         };
         let Some(prometheus) = plan.prometheus.clone() else { return };
         let observe = observes(self.view);
-        let covers = phase.steps.iter().any(|s| !s.covers.is_empty()) || !phase.covers.is_empty();
+        let covers = phase.soaks().iter().any(|soak| !soak.covers.is_empty());
         let armed = Arc::new(Armed {
             at: self.now,
             mode: if observe { Mode::Observe } else { Mode::Act },
             targets: found.targets.iter().map(|(t, _)| t.clone()).collect(),
             checks: plan.checks.clone(),
             prometheus,
-            soak: phase.soak,
-            covers: phase.covers.clone(),
+            soak: phase.soak.clone(),
             time_zone: covers.then(|| step.zone.name().to_owned()),
-            updates: phase.updates.clone(),
             // What others raise is not Hoist's to share out.
             steps: if observe { Vec::new() } else { phase.steps.clone() },
+            lower_after: phase.lower_after,
             deadline: whole.deadline,
             scope: whole.scope,
         });
@@ -196,7 +196,7 @@ impl Pass<'_> {
             return;
         }
         let standings = self.standings(run, &flip);
-        if self.closed_already(run, &flip, &standings) {
+        if self.closed_already(run, &flip, &standings) || self.lowered_already(run, &flip, &standings) {
             return;
         }
         if standings.iter().any(Option::is_none) {
@@ -362,7 +362,7 @@ impl Pass<'_> {
         }
         let ledger = RunLedger { checks: checks(&flip, self.now), rolled_out: Some(self.now), ..RunLedger::default() };
         self.state.ledgers.insert(run.name.clone(), ledger);
-        let reason = format!("the rollout is complete{}; soaks for {}", flip.share(), flip.soak().0);
+        let reason = format!("the rollout is complete{}; soaks for {}", flip.share(), flip.soak().duration);
         run.go(Stage::Soaking(flip, self.now), &reason, "hoist", self.now);
         run.updates = 0;
     }
@@ -376,7 +376,7 @@ impl Pass<'_> {
         flip.targets
             .iter()
             .all(|t| self.seen.targets.contains_key(&t.place) && t.workloads.iter().all(|w| workload(t, w)))
-            && flip.checks.iter().all(|c| self.seen.measurements.contains_key(&(run.name.clone(), c.name.clone())))
+            && flip.checks.iter().all(|c| self.seen.measured(&run.name, &c.name).is_some())
     }
 
     /// Whether every target and workload of a flip was looked at in this pass. One that a retreat elsewhere cut short
@@ -437,22 +437,6 @@ fn may_rise(run: &Run, target: &ArmedTarget, standing: &Standing) -> bool {
         Standing::Down(_) | Standing::Sealed(_) | Standing::Behind => true,
         Standing::UpByOthers(by) => run.takes_over(&target.values.enabled, by.owner.as_ref()),
         _ => false,
-    }
-}
-
-/// What somebody else did to a target while a flip was being sent.
-fn meddled(target: &ArmedTarget, standing: &Standing) -> Option<String> {
-    let place = &target.place;
-    match standing {
-        Standing::UpByOthers(by) => Some(format!("{place} was set to {} by {by} meanwhile", target.values.enabled)),
-        Standing::Third(value, by) => Some(format!("{place} was set to {value} by {by} meanwhile")),
-        Standing::OtherShare(share, by) => {
-            Some(format!("the percentage beside {place} was set to {share} by {by} meanwhile"))
-        }
-        Standing::Missing => Some(format!("{place} was deleted meanwhile")),
-        Standing::Replaced(_) => Some(format!("{place} was deleted and made anew meanwhile")),
-        Standing::Unreadable(why) => Some(format!("{place}: {why}")),
-        Standing::Up | Standing::Behind | Standing::Closed(_) | Standing::Sealed(_) | Standing::Down(_) => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::analysis::{CheckLedger, Judged, Outcome, judge};
 use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Mode, PauseStatus, PhaseKind, RunState, Time};
 
+use super::elsewhere;
 use super::flip::again_at;
 use super::latest::Latest;
 use super::order::WENT_BACK;
@@ -85,6 +86,11 @@ pub(super) fn gates(
             flip_gates(view, run, flip, seen, now, &mut gates);
             if let Some(why) = quiet::missing(view, state, run, now) {
                 gates.wait(Gate::Quiet, why);
+            }
+            let here = |o: &&Run| o.environment() == run.environment() && o.stage.raised().is_some();
+            let mut holders = others(state, run).filter(here).filter(|o| view.step_of(o).is_some());
+            if let Some(holder) = flips.then(|| holders.next()).flatten() {
+                gates.wait(Gate::Claim, format!("the flag is up here by {}, a phase of this schedule", holder.label()));
             }
             if gates.waits.iter().any(|(gate, _)| *gate == Gate::Claim) {
                 // What stands on the target is the claimant's business; nobody must be asked to undo it.
@@ -203,6 +209,9 @@ fn predecessors(view: &View, state: &State, run: &Run, gates: &mut Gates) {
         let label = place_label(&phase.name, &environment.key.name);
         gates.wait(Gate::Predecessor, format!("waits for {label}, which is not begun"));
     }
+    for why in elsewhere::missing(view, run) {
+        gates.wait(Gate::Predecessor, why);
+    }
 }
 
 /// Whether a person has let the phase pass its point of no return, for this epoch.
@@ -222,7 +231,7 @@ fn promotion(view: &View, run: &Run, gates: &mut Gates) {
 
 /// The latest runs of the other environments.
 fn others<'a>(state: &'a State, run: &'a Run) -> impl Iterator<Item = &'a Run> {
-    state.runs.values().filter(move |o| o.name != run.name && is_latest(state, o))
+    state.newest().into_iter().filter(move |o| o.name != run.name)
 }
 
 /// Whether no later epoch of the same environment and phase exists.
@@ -251,7 +260,7 @@ fn flip_gates(view: &View, run: &Run, flip: &FlipPlan, seen: &Observations, now:
     gates.raised_by_others = up > 0 && up == flip.targets.len();
     let scrape = flip.prometheus.as_ref().map(|p| p.scrape_interval).unwrap_or_default();
     for check in &flip.checks {
-        let measured = seen.measurements.get(&(run.name.clone(), check.name.clone()));
+        let measured = seen.measured(&run.name, &check.name);
         let max_age = CheckLedger::max_age(scrape);
         let judged = match measured {
             None => None,
@@ -329,15 +338,8 @@ fn target_gate(view: &View, run: &Run, target: &TargetPlan, found: &FoundTarget,
         );
         gates.held = Some((HeldReason::PreviouslyRolledBack, message));
     }
-    let armed = ArmedTarget {
-        flag: target.flag.clone(),
-        values: target.values.clone(),
-        place: place.clone(),
-        percent_key: target.percent_key.clone(),
-        uid: found.uid.clone(),
-        workloads: target.workloads.clone(),
-        taken_from: found.owner.as_ref().map(|o| o.manager.clone()).filter(|m| *m != format!("hoist/{}", target.flag)),
-    };
+    let manager = found.owner.as_ref().map(|o| o.manager.clone());
+    let armed = target.arm(found.uid.clone(), manager.filter(|m| *m != format!("hoist/{}", target.flag)));
     gates.targets.push((armed, found.resource_version.clone()));
     raised
 }

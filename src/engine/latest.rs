@@ -1,37 +1,36 @@
 //! Where each environment of a plan stands: its latest epoch.
 
-use std::collections::BTreeMap;
-
-use crate::api::{EnvironmentKey, PhaseMark, Time};
+use crate::api::{PhaseMark, Time};
 
 use super::plan::{Plan, Step};
 use super::state::{Run, State};
 
 /// The latest run of every step that has one.
-pub(super) struct Latest<'a>(BTreeMap<Step, &'a Run>);
+pub(super) struct Latest<'a> {
+    runs: Vec<Vec<Option<&'a Run>>>,
+    /// Whether every step of each phase is complete, or left out.
+    done: Vec<bool>,
+}
 
 impl<'a> Latest<'a> {
     /// Looks at every run once.
     pub fn of(plan: &Plan, state: &'a State) -> Self {
-        let places = plan.places().filter_map(|place| {
-            let (phase, environment) = plan.step(place)?;
-            Some(((phase.name.as_str(), &environment.key), place))
-        });
-        let places: BTreeMap<(&str, &EnvironmentKey), Step> = places.collect();
-        let mut latest: BTreeMap<Step, &Run> = BTreeMap::new();
+        let mut runs: Vec<Vec<Option<&Run>>> = plan.phases.iter().map(|p| vec![None; p.environments.len()]).collect();
         for run in state.runs.values() {
-            let Some(place) = places.get(&(run.spec.phase.as_str(), run.environment())) else { continue };
-            let slot = latest.entry(*place).or_insert(run);
-            if run.spec.epoch > slot.spec.epoch {
-                *slot = run;
+            let place = plan.place_of(&run.spec);
+            let slot = place.and_then(|(phase, environment)| runs.get_mut(phase)?.get_mut(environment));
+            if let Some(slot) = slot.filter(|slot| slot.is_none_or(|other| run.spec.epoch > other.spec.epoch)) {
+                *slot = Some(run.as_ref());
             }
         }
-        Self(latest)
+        let done = runs.iter().map(|steps| steps.iter().all(|run| run.is_some_and(|run| run.stage.is_done())));
+        let done = done.collect();
+        Self { runs, done }
     }
 
     /// The latest run of a step.
     pub fn run(&self, step: Step) -> Option<&'a Run> {
-        self.0.get(&step).copied()
+        *self.runs.get(step.0)?.get(step.1)?
     }
 
     /// Whether a step is complete, or was left out.
@@ -42,7 +41,17 @@ impl<'a> Latest<'a> {
     /// The steps that must be complete before this one is begun, and are not.
     pub fn missing_before(&self, plan: &Plan, step: Step) -> Vec<Step> {
         let in_work = |s| self.run(s).is_some_and(|run| run.stage.state().is_in_work());
-        plan.missing_before(step, |s| self.is_done(s), in_work)
+        plan.missing_before(step, |phase| self.is_whole(phase), |s| self.is_done(s), in_work)
+    }
+
+    /// Whether all that must be complete before a step is begun is.
+    pub fn is_next(&self, plan: &Plan, step: Step) -> bool {
+        let before = plan.phases.get(step.0).into_iter().flat_map(|phase| &phase.before);
+        before.into_iter().all(|phase| self.is_whole(*phase)) && self.missing_before(plan, step).is_empty()
+    }
+
+    fn is_whole(&self, phase: usize) -> bool {
+        self.done.get(phase).copied().unwrap_or_default()
     }
 
     /// Until when everything is watched, once all of it is complete.

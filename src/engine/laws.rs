@@ -88,6 +88,9 @@ pub struct Turn {
     pub at: Time,
     /// Until when the step before soaks; nothing for a first step, or where a person cut the soak short.
     pub soaks_until: Option<Time>,
+    /// The phases of other schedules that were not complete then, as `NAMESPACE/SCHEDULE/PHASE`; none where the run has raised
+    /// its flag before.
+    pub open_elsewhere: BTreeSet<String>,
 }
 
 /// A law that was broken, and by what.
@@ -123,7 +126,8 @@ fn broken(law: u8, what: String) -> Result<(), Violation> {
     Err(Violation { law, what })
 }
 
-/// Laws 2 and 5: a raise reaches a target only while the stored run says `Flipping` with this very decision.
+/// Laws 2 and 5: a raise reaches a target only while the stored run says `Flipping` with this very decision; what is put
+/// back by plan goes down only after a soak, and never once its run is over: another may have raised it since.
 ///
 /// A run may turn to `RollingBack` while its raise is still on the way: retreat waits for nothing. The raise may then
 /// arrive before the lowering does, never after it ([`no_resurrection`]).
@@ -146,6 +150,15 @@ pub fn fenced(trace: &[Trace]) -> Result<(), Violation> {
                     );
                 }
             },
+            Trace::Written(write) if write.kind == StampKind::Lowered => {
+                let state = stored.get(write.run.as_str()).map(|(state, _)| *state);
+                if !matches!(state, Some(RunState::Soaking | RunState::Lowering | RunState::RollingBack)) {
+                    return broken(
+                        2,
+                        format!("{} was put back by {} while the store said {state:?}", write.place, write.decision),
+                    );
+                }
+            }
             Trace::Written(_) => {}
             Trace::Restored => stored.clear(),
         }
@@ -207,7 +220,11 @@ pub fn one_way(trace: &[Trace]) -> Result<(), Violation> {
             _ if rises && *state == RunState::Flipping => false,
             Some(RunState::RolledBack) => *state != RunState::RolledBack,
             Some(RunState::RollingBack) => !matches!(state, RunState::RollingBack | RunState::RolledBack),
+            Some(RunState::Lowering) => {
+                !matches!(state, RunState::Lowering | RunState::Finished | RunState::RollingBack | RunState::RolledBack)
+            }
             Some(RunState::Finished | RunState::Skipped) => Some(*state) != before,
+            Some(RunState::Pending | RunState::Gating | RunState::Completed) if *state == RunState::Lowering => true,
             Some(RunState::Verifying | RunState::Soaking | RunState::Completed) => {
                 matches!(state, RunState::Pending | RunState::Gating | RunState::Flipping)
             }
@@ -292,8 +309,24 @@ pub fn in_turn(sent: &[Turn]) -> Result<(), Violation> {
                 );
             }
         }
+        beyond(raise, own)?;
         beside(raise, own, done)
     })
+}
+
+/// What phases of other schedules must be complete: those that lead to the raise's own.
+fn beyond(raise: &Turn, own: usize) -> Result<(), Violation> {
+    let led = leading_to(&raise.phases, own).into_iter().chain([own]);
+    let names = led.filter_map(|i| raise.phases.get(i)?.after.as_ref()).flatten();
+    let full = |name: &String| match name.matches('/').count() {
+        0 => None,
+        1 => Some(format!("{}/{name}", raise.namespace)),
+        _ => Some(name.clone()),
+    };
+    match names.filter_map(full).find(|name| raise.open_elsewhere.contains(name)) {
+        Some(open) => broken(8, format!("{} was raised before {open} was complete", raise.place)),
+        None => Ok(()),
+    }
 }
 
 /// What of the raise's own phase may be on its way beside it.
@@ -425,7 +458,7 @@ mod tests {
 
     #[test]
     fn a_run_that_is_up_goes_on_or_down_and_only_a_backup_takes_it_back() {
-        use RunState::{Flipping, Gating, RolledBack, RollingBack, Soaking, Verifying};
+        use RunState::{Completed, Finished, Flipping, Gating, Lowering, RolledBack, RollingBack, Soaking, Verifying};
         let well = [Gating, Flipping, Gating, Flipping, Verifying, Soaking, RollingBack, RolledBack].map(stored);
         assert_eq!(one_way(&well), Ok(()));
         assert!(one_way(&[stored(Soaking), stored(Gating)]).is_err());
@@ -436,5 +469,10 @@ mod tests {
         assert_eq!(one_way(&[step(1), step(2)].concat()), Ok(()));
         assert!(one_way(&[step(1), step(3)].concat()).is_err());
         assert!(one_way(&[at_step(Soaking, 2), at_step(Flipping, 2)]).is_err());
+        assert_eq!(one_way(&[Soaking, Lowering, Finished].map(stored)), Ok(()));
+        assert_eq!(one_way(&[Soaking, Lowering, RollingBack].map(stored)), Ok(()));
+        for wrong in [[Lowering, Soaking], [Lowering, Completed], [Completed, Lowering], [Finished, Lowering]] {
+            assert!(one_way(&wrong.map(stored)).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -6,6 +6,8 @@
 pub mod calendar;
 mod condition;
 mod decision;
+mod drift;
+mod elsewhere;
 mod flip;
 mod gate;
 mod hint;
@@ -18,24 +20,29 @@ mod probe;
 mod quiet;
 mod rise;
 mod rollback;
+mod room;
+mod runs;
 mod soak;
 mod start;
 mod state;
 mod step;
 mod target;
+mod trial;
 mod view;
 
 pub use condition::bug;
 pub use decision::{Decision, Finalizer, Lower, Motion, OrderAnswer, Raise, Restart, Seal, Update};
+pub use elsewhere::{ElsewherePhase, waited_for};
 pub use hint::nearest;
 pub use order::WENT_BACK;
-pub use plan::{EnvironmentPlan, FlipPlan, PhasePlan, Places, Plan, Problem, Step};
+pub use plan::{EnvironmentPlan, FlipPlan, PhasePlan, Places, Plan, Problem, Step, circle};
 pub use probe::{
     FoundWorkload, Measure, Measured, Observations, Probe, Question, WorkloadKey, WorkloadReading, probes,
 };
+pub use runs::ReadRuns;
 pub use start::IN_TIME;
 pub use state::{Flip, Run, RunLedger, Stage, State};
-pub use step::step;
+pub use step::{steady, step};
 pub use target::{
     Expected, Foreign, FoundTarget, Owner, Stamp, StampKind, Standing, TargetPlan, TargetReading, digest, standing,
 };

@@ -1,5 +1,7 @@
 //! Points of no return: from where on nothing is rolled back by itself.
 
+use std::sync::Arc;
+
 use crate::api::{PhaseMark, Time};
 
 use super::latest::Latest;
@@ -21,7 +23,8 @@ impl Pass<'_> {
                 self.wake_at(at);
                 continue;
             }
-            for run in self.state.runs.values_mut().filter(|r| r.stage.raised().is_some() && r.no_return.is_none()) {
+            let open = |r: &Run| r.stage.raised().is_some() && r.no_return.is_none();
+            for run in self.state.runs.values_mut().filter(|r| open(r)) {
                 let place = plan.place_of(&run.spec);
                 let reached = plan
                     .phases
@@ -29,7 +32,7 @@ impl Pass<'_> {
                     .zip(place)
                     .is_some_and(|(p, (own, _))| own == phase || p.before.contains(&own));
                 if reached {
-                    run.no_return = Some(at);
+                    Arc::make_mut(run).no_return = Some(at);
                 }
             }
         }

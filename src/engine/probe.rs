@@ -1,6 +1,6 @@
 //! What must be known: questions to targets, workloads and Prometheus, and the answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 
@@ -137,20 +137,32 @@ pub struct Observations {
     pub targets: BTreeMap<TargetPlace, Result<TargetReading, String>>,
     /// Workloads; an error says why one could not be read.
     pub workloads: BTreeMap<WorkloadKey, Result<WorkloadReading, String>>,
-    /// Measurements by run and check.
-    pub measurements: BTreeMap<(String, String), Measured>,
+    /// Measurements by run, and then by check.
+    pub measurements: BTreeMap<String, BTreeMap<String, Measured>>,
+}
+
+impl Observations {
+    /// What came back for a check of a run.
+    pub fn measured(&self, run: &str, check: &str) -> Option<&Measured> {
+        self.measurements.get(run)?.get(check)
+    }
+
+    /// Notes what came back for a question.
+    pub fn note(&mut self, measure: Measure, measured: Measured) {
+        self.measurements.entry(measure.run).or_default().insert(measure.check, measured);
+    }
 }
 
 /// Says what must be known to decide at `now`.
 pub fn probes(view: &View, state: &State, now: Time) -> Vec<Probe> {
-    let mut asked = Vec::new();
+    let mut asked = Asked::default();
     for run in state.runs.values() {
         match &run.stage {
             Stage::Gating => gating(view, state, run, now, &mut asked),
             Stage::Worked | Stage::Finished(_) | Stage::Skipped => {}
             Stage::RolledBack(..) if !is_latest(state, run) => {}
             Stage::RolledBack(flip, _) => targets(flip, &mut asked),
-            Stage::Flipping(flip) | Stage::Verifying(flip) | Stage::RollingBack(flip, _) => {
+            Stage::Flipping(flip) | Stage::Verifying(flip) | Stage::Lowering(flip, _) | Stage::RollingBack(flip, _) => {
                 targets(flip, &mut asked);
                 workloads(flip, &mut asked);
             }
@@ -161,44 +173,60 @@ pub fn probes(view: &View, state: &State, now: Time) -> Vec<Probe> {
             }
         }
     }
-    asked
+    asked.probes
 }
 
-fn push(asked: &mut Vec<Probe>, probe: Probe) {
-    if !asked.contains(&probe) {
-        asked.push(probe);
+/// What is asked, each target and each workload once.
+#[derive(Default)]
+struct Asked {
+    probes: Vec<Probe>,
+    targets: BTreeSet<TargetPlace>,
+    workloads: BTreeSet<WorkloadKey>,
+}
+
+impl Asked {
+    fn target(&mut self, place: &TargetPlace) {
+        if !self.targets.contains(place) {
+            self.targets.insert(place.clone());
+            self.probes.push(Probe::Target(place.clone()));
+        }
     }
-}
 
-fn targets(flip: &Flip, asked: &mut Vec<Probe>) {
-    for target in &flip.armed.targets {
-        push(asked, Probe::Target(target.place.clone()));
-    }
-}
-
-fn workloads(flip: &Flip, asked: &mut Vec<Probe>) {
-    for target in &flip.armed.targets {
-        for workload in &target.workloads {
-            let key = WorkloadKey { namespace: target.place.namespace.clone(), workload: workload.clone() };
-            push(asked, Probe::Workload(key));
+    fn workload(&mut self, place: &TargetPlace, workload: &WorkloadRef) {
+        let key = WorkloadKey { namespace: place.namespace.clone(), workload: workload.clone() };
+        if self.workloads.insert(key.clone()) {
+            self.probes.push(Probe::Workload(key));
         }
     }
 }
 
-fn gating(view: &View, state: &State, run: &Run, now: Time, asked: &mut Vec<Probe>) {
+fn targets(flip: &Flip, asked: &mut Asked) {
+    for target in &flip.armed.targets {
+        asked.target(&target.place);
+    }
+}
+
+fn workloads(flip: &Flip, asked: &mut Asked) {
+    for target in &flip.armed.targets {
+        for workload in &target.workloads {
+            asked.workload(&target.place, workload);
+        }
+    }
+}
+
+fn gating(view: &View, state: &State, run: &Run, now: Time, asked: &mut Asked) {
     let Some(flip) = view.flip_plan(run) else { return };
     for target in &flip.targets {
-        push(asked, Probe::Target(target.place.clone()));
+        asked.target(&target.place);
         for workload in &target.workloads {
-            let key = WorkloadKey { namespace: target.place.namespace.clone(), workload: workload.clone() };
-            push(asked, Probe::Workload(key));
+            asked.workload(&target.place, workload);
         }
     }
     let Some(prometheus) = &flip.prometheus else { return };
-    asked.extend(quiet::ask(state, run, flip, now));
+    asked.probes.extend(quiet::ask(state, run, flip, now));
     for check in &flip.checks {
         let question = Question::new(check, check.threshold.window, gate_moment(check, now));
-        asked.push(Probe::Measure(Measure {
+        asked.probes.push(Probe::Measure(Measure {
             run: run.name.clone(),
             check: check.name.clone(),
             environment: run.spec.environment.clone(),
@@ -229,12 +257,12 @@ pub(super) fn next_gate(checks: &[Check], now: Time) -> Time {
     next.min().unwrap_or(now + GATE_POLL)
 }
 
-fn measures(run: &Run, flip: &Flip, state: &State, now: Time, asked: &mut Vec<Probe>) {
+fn measures(run: &Run, flip: &Flip, state: &State, now: Time, asked: &mut Asked) {
     let Some(ledger) = state.ledgers.get(&run.name).filter(|l| l.rolled_out == run.stage.rolled_out()) else { return };
     for check in &ledger.checks {
         let questions = due_questions(check, now);
         if check.latched().is_none() && !questions.is_empty() {
-            asked.push(Probe::Measure(Measure {
+            asked.probes.push(Probe::Measure(Measure {
                 run: run.name.clone(),
                 check: check.check().name.clone(),
                 environment: run.spec.environment.clone(),

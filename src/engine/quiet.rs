@@ -42,7 +42,7 @@ impl Pass<'_> {
         let Some(flip) = self.view.flip_plan(run) else { return };
         let Some(mut quiet) = ledger(&self.state, run, flip) else { return };
         let before = quiet.next();
-        if let Some(measured) = self.seen.measurements.get(&(run.name.clone(), quiet.check().name.clone())) {
+        if let Some(measured) = self.seen.measured(&run.name, &quiet.check().name) {
             for answers in &measured.answers {
                 quiet.absorb(answers);
             }

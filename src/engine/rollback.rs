@@ -1,5 +1,7 @@
 //! Putting a flag back: decided once, sent at once, proven afterwards.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 
 use crate::api::{ArmedTarget, HeldReason, RollbackRecord, RollbackScope};
@@ -125,7 +127,7 @@ impl Pass<'_> {
         }
         let names: Vec<String> = self.state.runs.keys().cloned().collect();
         for name in names {
-            let Some(mut run) = self.state.runs.get(&name).cloned() else { continue };
+            let Some(mut run) = self.state.runs.get(&name).map(|run| Run::clone(run)) else { continue };
             let reachable = run.writes(self.view.mode()) && run.no_return.is_none();
             let Some(flip) = run.stage.raised().cloned().filter(|_| reachable) else { continue };
             // What was to be raised in this very pass is not raised at all.
@@ -141,75 +143,75 @@ impl Pass<'_> {
                 format!("{label} was rolled back, and rollback.scope is {:?}: {}", record.scope, record.reason);
             self.retreat(&mut run, &flip, &reason, "hoist");
             self.state.ledgers.remove(&name);
-            self.state.runs.insert(name, run);
+            self.state.runs.insert(name, Arc::new(run));
         }
     }
 
     /// Sends what is not down yet, and proves what is. A decision that is new (`blind`) is sent without a look; later
     /// on a target is looked at first, and written anew only where it is not closed or cannot be read.
     pub(super) fn rolling_back(&mut self, run: &mut Run, flip: Flip, record: RollbackRecord, blind: bool) {
+        let sent = |pass: &Self, target: &ArmedTarget, standing: Option<&Standing>| match standing {
+            None => (blind || pass.seen.targets.contains_key(&target.place)).then_some(None),
+            Some(_) => Some(None),
+        };
+        if let Some(proof) = self.put_back(run, &flip, &record, StampKind::Closed, sent) {
+            run.go(Stage::RolledBack(flip, record), &format!("proven: {proof}"), "hoist", self.now);
+        }
+    }
+
+    /// The way back of a rollback and of what was planned: gives its proof, once there is one. `sent` says whether a target
+    /// that is not back yet is written, and on which version alone.
+    pub(super) fn put_back(
+        &mut self,
+        run: &mut Run,
+        flip: &Flip,
+        record: &RollbackRecord,
+        kind: StampKind,
+        sent: impl Fn(&Self, &ArmedTarget, Option<&Standing>) -> Option<Option<String>>,
+    ) -> Option<String> {
         let young = self.now - record.at < TimeDelta::minutes(1);
         self.wake_in(TimeDelta::seconds(if young { 1 } else { 5 }));
         let writes = run.writes(self.view.mode());
-        let standings = self.standings(run, &flip);
+        let standings = self.standings(run, flip);
         let mut down = true;
         let mut held = None;
-        for (target, standing) in flip.armed.targets.iter().zip(&standings) {
-            let place = &target.place;
-            match standing {
-                Some(Standing::Closed(_) | Standing::Missing) => {}
-                Some(Standing::Replaced(value)) if value.as_ref() != Some(&target.values.enabled) => {}
-                Some(Standing::Replaced(_)) => {
-                    down = false;
-                    let message = format!(
-                        "{place} was deleted and made anew at {}; it is not the one that was armed and is not written. Set it to {} by hand",
-                        target.values.enabled, target.values.disabled
-                    );
-                    held = Some((HeldReason::TargetReplaced, message));
-                }
-                Some(Standing::UpByOthers(by) | Standing::Third(_, by)) if by.closed.is_some() => {
-                    down = false;
-                    let message = format!(
-                        "{place} was rolled back, and then set again by {by}; it is left alone. Set it to {} by hand",
-                        target.values.disabled
-                    );
-                    held = Some((HeldReason::Drifted, message));
-                }
-                Some(Standing::Down(_)) if !writes => {}
-                None if !blind && !self.seen.targets.contains_key(place) => down = false,
-                _ => {
-                    down = false;
-                    if writes {
-                        // The time of the decision, not of the sending: sent again, it is the same write.
-                        let stamp = self.stamp(run, StampKind::Closed, &record.decision, Some(&record.reason));
-                        let stamp = Stamp { at: record.at, scope: record.scope, ..stamp };
-                        self.lowers.push(Lower { target: target.clone(), stamp });
-                    }
-                }
+        // A flag goes back before those that it needs.
+        for (target, standing) in flip.armed.targets.iter().zip(&standings).rev() {
+            if standing.as_ref().is_some_and(|s| is_back(target, s, kind, writes)) {
+                continue;
+            }
+            down = false;
+            if let Some(why) = standing.as_ref().and_then(|s| left_alone(target, s, kind)) {
+                held = Some(why);
+            } else if let Some(resource_version) = sent(self, target, standing.as_ref()).filter(|_| writes) {
+                // The time of the decision, not of the sending: sent again, it is the same write.
+                let stamp = self.stamp(run, kind, &record.decision, Some(&record.reason));
+                let stamp = Stamp { at: record.at, scope: record.scope, ..stamp };
+                self.lowers.push(Lower { target: target.clone(), resource_version, stamp });
             }
         }
         let decision = writes.then_some(record.decision.as_str());
         if let Some(decision) = decision {
-            self.restart_what_is_down(&flip, &standings, decision);
+            self.restart_what_is_down(flip, &standings, decision);
         }
-        let unproven = self.unproven(&flip, decision).or_else(|| self.left_on_the_raise(&flip, writes));
+        let unproven = self.unproven(flip, decision).or_else(|| self.left_on_the_raise(flip, writes));
         if down && unproven.is_none() {
-            let reason = format!("proven: {}", self.proof(&flip));
-            return run.go(Stage::RolledBack(flip, record), &reason, "hoist", self.now);
+            return Some(self.proof(flip));
         }
         let deadline = record.at + flip.armed.deadline.delta();
         if self.now < deadline {
             self.wake_at(deadline);
         }
         if held.is_none() && self.now >= deadline {
-            let what = self.lagging(&flip).or(unproven).unwrap_or_else(|| "a target is not down yet".to_owned());
+            let what = self.lagging(flip).or(unproven).unwrap_or_else(|| "a target is not down yet".to_owned());
             held = Some((HeldReason::RollbackUnproven, format!("not proven within {}: {what}", flip.armed.deadline)));
         }
         match held {
             Some((reason, message)) => run.hold(reason, &message, self.now),
             None => run.held = None,
         }
-        run.message = run.held.as_ref().map_or(record.reason, |h| h.message.clone());
+        run.message = run.held.as_ref().map_or_else(|| record.reason.clone(), |h| h.message.clone());
+        None
     }
 
     /// Pods that Hoist restarted for the raise, where it may not restart them for the way back.
@@ -289,5 +291,45 @@ impl Pass<'_> {
             }
         }
         if parts.is_empty() { "the flag is down, and no workload reads it".to_owned() } else { parts.join("; ") }
+    }
+}
+
+/// Whether nothing is left to be done at a target.
+fn is_back(target: &ArmedTarget, standing: &Standing, kind: StampKind, writes: bool) -> bool {
+    match standing {
+        Standing::Closed(_) | Standing::Missing => true,
+        Standing::Replaced(value) => value.as_ref() != Some(&target.values.enabled),
+        Standing::Lowered(_) => kind == StampKind::Lowered || !writes,
+        Standing::Down(_) => !writes,
+        _ => false,
+    }
+}
+
+/// Why a target that is not back is a person's to put back.
+fn left_alone(target: &ArmedTarget, standing: &Standing, kind: StampKind) -> Option<(HeldReason, String)> {
+    let (place, enabled, disabled) = (&target.place, &target.values.enabled, &target.values.disabled);
+    let planned = kind == StampKind::Lowered;
+    let drifted = |what: String| {
+        let or = if planned { ", or order a Rollback" } else { "" };
+        Some((HeldReason::Drifted, format!("{what}; it is left alone. Set it to {disabled} by hand{or}")))
+    };
+    match standing {
+        Standing::Replaced(_) => Some((
+            HeldReason::TargetReplaced,
+            format!(
+                "{place} was deleted and made anew at {enabled}; it is not the one that was armed and is not written. Set it to {disabled} by hand"
+            ),
+        )),
+        Standing::UpByOthers(by) | Standing::Third(_, by) if by.closed.is_some() => {
+            drifted(format!("{place} was rolled back, and then set again by {by}"))
+        }
+        Standing::UpByOthers(by) if planned => {
+            drifted(format!("{place} is {enabled} by {by}, not by Hoist's own write"))
+        }
+        Standing::Third(value, by) if planned => drifted(format!("{place} was set to {value} by {by}")),
+        Standing::OtherShare(share, by) if planned => {
+            drifted(format!("the percentage beside {place} was set to {share} by {by}"))
+        }
+        _ => None,
     }
 }

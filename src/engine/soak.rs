@@ -1,11 +1,14 @@
 //! Watching: the soak after a flip, and the calmer time until the schedule completes.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 
-use crate::api::{Action, ArmedTarget, Check, CheckOutcome, Duration, Gate, HeldReason, OnBreach, PendingAction, Time};
+use crate::api::{Action, Check, CheckOutcome, Duration, Gate, HeldReason, OnBreach, PendingAction, Soak, Time};
 
 use super::calendar::{Zone, covered_at};
 use super::decision::Update;
+use super::drift::drift_of;
 use super::flip::workloads;
 use super::gate::end_gates;
 use super::probe::{FoundWorkload, WorkloadReading};
@@ -28,14 +31,14 @@ impl Pass<'_> {
         if !self.evidence(run, &flip, rolled_out) {
             return;
         }
-        let (soak, covers) = flip.soak();
+        let Soak { duration: soak, covers, .. } = flip.soak();
         let ledger = self.state.ledgers.get(&run.name).cloned().unwrap_or_default();
-        let asked: Vec<&CheckLedger> =
-            ledger.checks.iter().filter(|c| self.view.counts(run, c.check(), self.now)).collect();
+        let asked = ledger.checks.iter().map(AsRef::as_ref).filter(|c| self.view.counts(run, c.check(), self.now));
+        let asked: Vec<&CheckLedger> = asked.collect();
         let mut waits = Vec::new();
         // A check that only says something says nothing more once it has breached.
         let told = |c: &CheckLedger| c.check().on_breach == OnBreach::Notify && c.latched().is_some();
-        let missing = asked.iter().filter(|c| !told(c)).find_map(|c| c.missing(soak, self.now));
+        let missing = asked.iter().filter(|c| !told(c)).find_map(|c| c.missing(*soak, self.now));
         let over = rolled_out + soak.delta();
         let zone = flip.armed.time_zone.as_deref().and_then(|name| Zone::find(name).ok()).unwrap_or(Zone::UTC);
         let covered = covered_at(covers, zone, rolled_out).filter(|(_, at)| *at > over);
@@ -75,6 +78,9 @@ impl Pass<'_> {
         if let Some(next) = flip.next_percent() {
             return self.rise(run, flip, rolled_out, &format!("{reason}; goes to {next} %"));
         }
+        if let Some(after) = flip.armed.lower_after {
+            return self.ends_as_planned(run, flip, (rolled_out, after), cut_short, &reason);
+        }
         run.go(Stage::Completed(flip, rolled_out), &reason, "hoist", self.now);
     }
 
@@ -82,8 +88,9 @@ impl Pass<'_> {
     /// after a restart, only the last.
     fn update(&mut self, run: &mut Run, flip: &Flip, rolled_out: Time) {
         let at = |after: &Duration| rolled_out + after.delta();
-        let due = flip.updates().iter().filter(|after| at(after) <= self.now).count();
-        flip.updates().get(due).into_iter().for_each(|next| self.wake_at(at(next)));
+        let updates = &flip.soak().updates;
+        let due = updates.iter().filter(|after| at(after) <= self.now).count();
+        updates.get(due).into_iter().for_each(|next| self.wake_at(at(next)));
         if due <= run.updates {
             return;
         }
@@ -94,7 +101,7 @@ impl Pass<'_> {
             (None, Some(check)) => format!("check {}: {}", check.name, check.message),
             (None, None) => "every check passes".to_owned(),
         };
-        let sentence = format!("has soaked for {so_far} of {}{}: {how}", flip.soak().0, flip.share());
+        let sentence = format!("has soaked for {so_far} of {}{}: {how}", flip.soak().duration, flip.share());
         self.updates.push((run.name.clone(), Update { at: self.now, number: due, sentence }));
     }
 
@@ -105,9 +112,16 @@ impl Pass<'_> {
     /// Watches targets, rollout and checks; says whether the run is still up and was looked at whole.
     fn evidence(&mut self, run: &mut Run, flip: &Flip, rolled_out: Time) -> bool {
         self.wake_in(TARGET_POLL);
-        self.absorb(run, flip, rolled_out);
+        let calm = self.calm_until(run, rolled_out);
+        if calm.is_none() {
+            self.absorb(run, flip, rolled_out);
+        }
         if !self.watch(run, flip) || self.rollout_breaches(run, flip) {
             return false;
+        }
+        if let Some(next) = calm.filter(|_| run.held.is_none()) {
+            self.wake_at(next);
+            return self.looked_at(flip) && self.finds(run, flip, Vec::new());
         }
         let ledger = self.state.ledgers.get(&run.name).cloned().unwrap_or_default();
         for check in ledger.checks.iter().filter(|c| c.latched().is_none()) {
@@ -131,9 +145,21 @@ impl Pass<'_> {
             };
             Some((c.check().name.clone(), outcome, told))
         });
-        let rollout = self.shaky(flip).map(|why| ("rollout".to_owned(), CheckOutcome::Inconclusive, why));
-        self.note_checks(run, holds.chain(rollout).collect());
+        self.finds(run, flip, holds.collect())
+    }
+
+    /// Notes what does not pass, the rollout too; always true.
+    fn finds(&mut self, run: &mut Run, flip: &Flip, mut holds: Vec<(String, CheckOutcome, String)>) -> bool {
+        holds.extend(self.shaky(flip).map(|why| ("rollout".to_owned(), CheckOutcome::Inconclusive, why)));
+        self.note_checks(run, holds);
         true
+    }
+
+    /// Until when nothing of a run's checks can change, where none was asked and nobody overrode or stops anything.
+    fn calm_until(&self, run: &Run, rolled_out: Time) -> Option<Time> {
+        let asked = self.seen.measurements.contains_key(&run.name) || !self.view.status.overrides.is_empty();
+        let ledger = self.state.ledgers.get(&run.name).filter(|_| !asked && run.pending.is_none())?;
+        ledger.calm_until(rolled_out, self.now)
     }
 
     /// Does what the checks that have breached ask for; says whether the flag goes back.
@@ -207,13 +233,18 @@ impl Pass<'_> {
         if ledger.rolled_out != Some(rolled_out) || ledger.checks.iter().any(|c| c.is_ahead_of(self.now)) {
             *ledger = RunLedger { checks: checks(flip, rolled_out), rolled_out: Some(rolled_out), ..ledger.clone() };
         }
+        let measured = seen.measurements.get(&run.name);
+        if measured.is_none() && self.view.status.overrides.is_empty() {
+            return ledger.note_calm(self.now);
+        }
         for check in &mut ledger.checks {
             if let Some(until) = self.view.forgiven(run, &check.check().name) {
-                check.forgive(until);
+                Arc::make_mut(check).forgive(until);
             }
-            let Some(measured) = seen.measurements.get(&(run.name.clone(), check.check().name.clone())) else {
+            let Some(measured) = measured.and_then(|of_run| of_run.get(&check.check().name)) else {
                 continue;
             };
+            let check = Arc::make_mut(check);
             for answers in &measured.answers {
                 check.absorb(answers);
             }
@@ -224,6 +255,7 @@ impl Pass<'_> {
                 );
             }
         }
+        ledger.note_calm(self.now);
     }
 
     /// Looks at orders, deletion and what others did to the targets; says whether the run is still up.
@@ -232,7 +264,7 @@ impl Pass<'_> {
             return false;
         }
         let standings = self.standings(run, flip);
-        if self.closed_already(run, flip, &standings) {
+        if self.closed_already(run, flip, &standings) || self.lowered_already(run, flip, &standings) {
             return false;
         }
         let mut drift = None;
@@ -242,6 +274,7 @@ impl Pass<'_> {
             seen += usize::from(standing.is_some());
             match standing {
                 None => {}
+                Some(Standing::Down(_)) if self.put_back_by_others(run, flip) => return false,
                 Some(Standing::Down(owner)) => {
                     self.retreat_of_person(run, flip, target, owner.as_ref());
                     return false;
@@ -351,50 +384,8 @@ impl Pass<'_> {
     }
 }
 
-/// What others did to a target that is not ours to undo, with what a person can do about it.
-fn drift_of(target: &ArmedTarget, standing: Standing) -> Option<(HeldReason, String)> {
-    let place = &target.place;
-    let (enabled, disabled) = (&target.values.enabled, &target.values.disabled);
-    match standing {
-        Standing::Up | Standing::Behind | Standing::Closed(_) | Standing::Down(_) | Standing::Sealed(_) => None,
-        Standing::OtherShare(share, by) => Some((
-            HeldReason::Drifted,
-            format!(
-                "the percentage beside {place} was set to {share} by {by}; it is left alone. Set it back, or order a Rollback"
-            ),
-        )),
-        Standing::UpByOthers(by) => Some((
-            HeldReason::Drifted,
-            format!(
-                "{place} is {enabled} by {by}, no longer by Hoist's own write; it is left alone. Set it to {disabled} to roll back, or order a Rollback"
-            ),
-        )),
-        Standing::Third(value, by) => Some((
-            HeldReason::Drifted,
-            format!(
-                "{place} was set to {value} by {by}, which is neither of the flag's values; it is left alone. Set it to {enabled} or {disabled}, or order a Rollback"
-            ),
-        )),
-        Standing::Missing => Some((
-            HeldReason::TargetMissing,
-            format!(
-                "{place} was deleted while the flag was raised; Hoist never creates it. Order a Rollback to close this epoch"
-            ),
-        )),
-        Standing::Replaced(value) => {
-            let value = value.map_or_else(|| "unreadable".to_owned(), |v| v.to_string());
-            Some((
-                HeldReason::TargetReplaced,
-                format!(
-                    "{place} was deleted and made anew while the flag was raised, and is {value} now; it is not the one that was armed and is not written. Order a Rollback to close this epoch"
-                ),
-            ))
-        }
-        Standing::Unreadable(why) => Some((HeldReason::Drifted, format!("{place}: {why}"))),
-    }
-}
-
 /// Empty ledgers of the armed checks.
-pub(super) fn checks(flip: &Flip, rolled_out: Time) -> Vec<CheckLedger> {
-    flip.armed.checks.iter().map(|c| CheckLedger::new(c, &flip.armed.prometheus, rolled_out)).collect()
+pub(super) fn checks(flip: &Flip, rolled_out: Time) -> Vec<Arc<CheckLedger>> {
+    let new = |c| Arc::new(CheckLedger::new(c, &flip.armed.prometheus, rolled_out));
+    flip.armed.checks.iter().map(new).collect()
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::analysis::{CheckLedger, QuietLedger};
 use crate::api::{
-    Armed, ArmedStep, Attempt, CheckStatus, Cover, Duration, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held,
-    HeldReason, MigrationRun, MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, Percent, RollbackRecord,
-    RunState, ScheduleRef, StepStatus, Time, Transition, Wait,
+    Armed, ArmedStep, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held, HeldReason,
+    MigrationRun, MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, Percent, RollbackRecord, RunState,
+    ScheduleRef, Soak, StepStatus, Time, Transition, Wait,
 };
 
 use super::plan::{EnvironmentPlan, PhasePlan};
+use super::room;
 use super::target::{Owner, digest};
 use super::view::View;
 
@@ -20,10 +21,30 @@ const KEPT_TRANSITIONS: usize = 20;
 /// All that is remembered between passes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
-    /// The schedule's runs, by name.
-    pub runs: BTreeMap<String, Run>,
+    /// The schedule's runs, by name. Shared, because most passes change few of them.
+    pub runs: BTreeMap<String, Arc<Run>>,
     /// What is known of each run's evidence. Not stored: a restart reads it again from Prometheus.
     pub ledgers: BTreeMap<String, RunLedger>,
+}
+
+impl State {
+    /// Every run, by name.
+    pub fn all(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values().map(AsRef::as_ref)
+    }
+
+    /// The runs of which no later epoch exists, one for each phase and environment.
+    pub(super) fn newest(&self) -> Vec<&Run> {
+        fn step(run: &Run) -> (&str, &EnvironmentKey) {
+            (&run.spec.phase, run.environment())
+        }
+        let mut epochs = BTreeMap::new();
+        for run in self.all() {
+            let newest = epochs.entry(step(run)).or_insert(run.spec.epoch);
+            *newest = run.spec.epoch.max(*newest);
+        }
+        self.all().filter(|run| epochs.get(&step(run)) == Some(&run.spec.epoch)).collect()
+    }
 }
 
 /// The evidence of one run since its rollout was complete.
@@ -32,14 +53,34 @@ pub struct RunLedger {
     /// When the rollout was complete that this speaks of; nothing before there was one. A ledger of another rollout is
     /// never used.
     pub rolled_out: Option<Time>,
-    /// One for each armed check.
-    pub checks: Vec<CheckLedger>,
+    /// One for each armed check. Shared for the same reason.
+    pub checks: Vec<Arc<CheckLedger>>,
     /// Since when a workload has been unavailable without a break.
     pub unavailable_since: Option<Time>,
     /// Since when a pod has been crashing without a break.
     pub crashing_since: Option<Time>,
     /// What is known of the old path that must be quiet before the run begins.
     pub quiet: Option<QuietLedger>,
+    /// Where every check passes: when the newest measurement was taken, and when the next is due. Most passes find most
+    /// runs so, and need not look at each of their checks.
+    pub calm: Option<(Time, Time)>,
+}
+
+impl RunLedger {
+    /// Notes whether every check passes and none is due.
+    pub(super) fn note_calm(&mut self, now: Time) {
+        let calm = |c: &CheckLedger| c.latched().is_none() && c.hold().is_none() && c.next() > now;
+        let newest = self.checks.iter().filter_map(|c| c.latest()).map(|l| l.at).max();
+        let next = self.checks.iter().map(|c| c.next()).min();
+        let all = self.checks.iter().all(|c| calm(c));
+        self.calm = newest.zip(next).filter(|(newest, _)| all && *newest <= now);
+    }
+
+    /// Until when nothing of the checks changes, where they were found calm and the clock is not behind that.
+    pub(super) fn calm_until(&self, rolled_out: Time, now: Time) -> Option<Time> {
+        let (newest, next) = self.calm.filter(|_| self.rolled_out == Some(rolled_out))?;
+        (newest <= now && now < next).then_some(next)
+    }
 }
 
 /// A flip with all that was armed for it.
@@ -82,15 +123,9 @@ impl Flip {
         Some(self.armed.steps.get(self.step + 1)?.percent)
     }
 
-    /// How long it soaks where it is, and what that must have seen.
-    pub fn soak(&self) -> (Duration, &[Cover]) {
-        let all = (self.armed.soak, self.armed.covers.as_slice());
-        self.armed_step().map_or(all, |step| (step.soak, step.covers.as_slice()))
-    }
-
-    /// How long after the rollout people are told where its soak stands.
-    pub fn updates(&self) -> &[Duration] {
-        self.armed_step().map_or(&self.armed.updates, |step| &step.updates)
+    /// How it soaks where it is.
+    pub fn soak(&self) -> &Soak {
+        self.armed_step().map_or(&self.armed.soak, |step| &step.soak)
     }
 
     /// ` at 10 %`, where it goes in steps.
@@ -120,6 +155,8 @@ pub enum Stage {
     Completed(Flip, Time),
     /// Work whose gates were open: it is complete, and nothing of it is up.
     Worked,
+    /// The soak is over and the flag goes back, as planned.
+    Lowering(Flip, RollbackRecord),
     /// Nobody watches any more.
     Finished(Option<Flip>),
     /// The flag goes back.
@@ -139,6 +176,7 @@ impl Stage {
             Self::Verifying(_) => RunState::Verifying,
             Self::Soaking(..) => RunState::Soaking,
             Self::Completed(..) | Self::Worked => RunState::Completed,
+            Self::Lowering(..) => RunState::Lowering,
             Self::Finished(_) => RunState::Finished,
             Self::RollingBack(..) => RunState::RollingBack,
             Self::RolledBack(..) => RunState::RolledBack,
@@ -155,6 +193,7 @@ impl Stage {
             | Self::Verifying(f)
             | Self::Soaking(f, _)
             | Self::Completed(f, _)
+            | Self::Lowering(f, _)
             | Self::RollingBack(f, _)
             | Self::RolledBack(f, _) => Some(f),
         }
@@ -178,6 +217,14 @@ impl Stage {
         }
     }
 
+    /// What was decided where the flag goes back: a rollback, or what was planned.
+    pub fn way_back(&self) -> Option<&RollbackRecord> {
+        match self {
+            Self::Lowering(_, r) => Some(r),
+            _ => self.rollback(),
+        }
+    }
+
     /// When the rollout of the raised value was complete.
     pub fn rolled_out(&self) -> Option<Time> {
         match self {
@@ -197,7 +244,7 @@ pub struct Run {
     /// The version that was read; nothing for a run that is not stored yet.
     pub version: Option<String>,
     /// What the run is about.
-    pub spec: MigrationRunSpec,
+    pub spec: Arc<MigrationRunSpec>,
     /// The stage beneath every overlay.
     pub stage: Stage,
     /// Since when.
@@ -219,7 +266,7 @@ pub struct Run {
     /// The checks that do not pass.
     pub checks: Vec<CheckStatus>,
     /// The last transitions.
-    pub transitions: Vec<Transition>,
+    pub transitions: Arc<Vec<Transition>>,
 }
 
 impl Run {
@@ -243,7 +290,7 @@ impl Run {
             name: run_name(&spec),
             namespace: namespace.to_owned(),
             version: None,
-            spec,
+            spec: Arc::new(spec),
             stage: Stage::Gating,
             since: now,
             attempts: 0,
@@ -254,7 +301,7 @@ impl Run {
             no_return: None,
             updates: 0,
             checks: Vec::new(),
-            transitions: Vec::new(),
+            transitions: Arc::default(),
         }
     }
 
@@ -293,7 +340,7 @@ impl Run {
             run.no_return = status.no_return;
             run.updates = usize::try_from(status.updates).unwrap_or(0);
             run.checks.clone_from(&status.checks);
-            run.transitions.clone_from(&status.transitions);
+            run.transitions = Arc::new(status.transitions.clone());
         }
         Ok(run)
     }
@@ -313,11 +360,11 @@ impl Run {
             attempts: self.attempts,
             step: flip.and_then(Flip::step_status),
             rolled_out: self.stage.rolled_out().or(flip.and_then(|f| f.before)),
-            rollback: self.stage.rollback().cloned(),
+            rollback: self.stage.way_back().cloned(),
             pending: self.pending.clone(),
             no_return: self.no_return,
             checks: self.checks.clone(),
-            transitions: self.transitions.clone(),
+            transitions: self.transitions.to_vec(),
         }
     }
 
@@ -327,8 +374,8 @@ impl Run {
             at: now,
             from: self.stage.state(),
             to: stage.state(),
-            reason: clip(reason),
-            actor: actor.to_owned(),
+            reason: clip_to(reason, room::REASON),
+            actor: clip_to(actor, room::ACTOR),
         };
         self.stage = stage;
         self.since = now;
@@ -339,9 +386,10 @@ impl Run {
         if !self.stage.state().is_raised() {
             self.pending = None;
         }
-        self.transitions.push(transition);
-        let surplus = self.transitions.len().saturating_sub(KEPT_TRANSITIONS);
-        self.transitions.drain(..surplus);
+        let transitions = Arc::make_mut(&mut self.transitions);
+        transitions.push(transition);
+        let surplus = transitions.len().saturating_sub(KEPT_TRANSITIONS);
+        transitions.drain(..surplus);
     }
 
     /// When it was complete, where it is.
@@ -398,12 +446,13 @@ pub(super) fn place_label(phase: &str, environment: &str) -> String {
 
 /// Cuts a sentence to what a status field may hold.
 pub fn clip(text: &str) -> String {
-    const LONGEST: usize = 1_000;
-    if text.chars().count() <= LONGEST {
-        text.to_owned()
-    } else {
-        text.chars().take(LONGEST - 1).chain(['…']).collect()
-    }
+    clip_to(text, room::SENTENCE)
+}
+
+fn clip_to(text: &str, most: usize) -> String {
+    let mut text = text.to_owned();
+    room::shorten(&mut text, most);
+    text
 }
 
 fn stage(status: &MigrationRunStatus) -> Option<Stage> {
@@ -422,6 +471,7 @@ fn stage(status: &MigrationRunStatus) -> Option<Stage> {
         RunState::Soaking => Stage::Soaking(flip()?, status.rolled_out?),
         RunState::Completed if status.armed.is_none() => Stage::Worked,
         RunState::Completed => Stage::Completed(flip()?, status.rolled_out?),
+        RunState::Lowering => Stage::Lowering(flip()?, status.rollback.clone()?),
         RunState::Finished => Stage::Finished(flip()),
         RunState::RollingBack => Stage::RollingBack(flip()?, status.rollback.clone()?),
         RunState::RolledBack => Stage::RolledBack(flip()?, status.rollback.clone()?),

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 
@@ -13,15 +14,13 @@ use super::latest::Latest;
 use super::order::{Orders, orders};
 use super::plan::{EnvironmentPlan, PhasePlan, Step};
 use super::probe::Observations;
+use super::room;
 use super::start::{Begins, begins};
-use super::state::{Run, Stage, State, clip};
+use super::state::{Run, Stage, State};
 use super::view::View;
 
 /// How long to sleep where nothing is due.
 const LONGEST_SLEEP: TimeDelta = TimeDelta::hours(1);
-
-/// The most waits and checks that a run's status may hold.
-const MOST_WAITS: usize = 64;
 
 /// Decides.
 ///
@@ -87,12 +86,12 @@ impl<'a> Pass<'a> {
         self.orders = orders(self.view, &self.state, self.now);
         for (name, reason, actor) in std::mem::take(&mut self.orders.skipped) {
             if let Some(run) = self.state.runs.get_mut(&name) {
-                run.go(Stage::Skipped, &reason, &actor, self.now);
+                Arc::make_mut(run).go(Stage::Skipped, &reason, &actor, self.now);
             }
         }
         for run in std::mem::take(&mut self.orders.opened) {
             self.must_be_kept();
-            self.state.runs.insert(run.name.clone(), run);
+            self.state.runs.insert(run.name.clone(), Arc::new(run));
         }
     }
 
@@ -107,7 +106,7 @@ impl<'a> Pass<'a> {
         let mut later = None;
         for place in plan.places().filter(|place| latest.run(*place).is_none()) {
             let Some((phase, environment)) = plan.step(place) else { continue };
-            if !latest.missing_before(plan, place).is_empty() {
+            if !latest.is_next(plan, place) {
                 continue;
             }
             match begins(plan, &latest, phase) {
@@ -134,7 +133,7 @@ impl<'a> Pass<'a> {
     fn open(&mut self, phase: &PhasePlan, environment: &EnvironmentPlan) {
         self.must_be_kept();
         let run = Run::first(self.view, phase, environment, self.now);
-        self.state.runs.insert(run.name.clone(), run);
+        self.state.runs.insert(run.name.clone(), Arc::new(run));
     }
 
     fn stages(&mut self) {
@@ -151,13 +150,14 @@ impl<'a> Pass<'a> {
         }
         names.sort();
         for (.., name) in names {
-            let Some(mut run) = self.state.runs.get(&name).cloned() else { continue };
+            let Some(mut run) = self.state.runs.get(&name).map(|run| Run::clone(run)) else { continue };
             match run.stage.clone() {
                 Stage::Gating => self.gating(&mut run),
                 Stage::Flipping(flip) => self.flipping(&mut run, flip),
                 Stage::Verifying(flip) => self.verifying(&mut run, flip),
                 Stage::Soaking(flip, at) => self.soaking(&mut run, flip, at),
                 Stage::Completed(flip, at) => self.completed(&mut run, &flip, at),
+                Stage::Lowering(flip, record) => self.lowering(&mut run, flip, &record),
                 Stage::RollingBack(flip, record) => self.rolling_back(&mut run, flip, record, false),
                 Stage::RolledBack(flip, _) => self.rolled_back(&mut run, &flip),
                 Stage::Worked if self.view.deleting => {
@@ -165,10 +165,12 @@ impl<'a> Pass<'a> {
                 }
                 Stage::Worked | Stage::Finished(_) | Stage::Skipped => {}
             }
-            if !run.stage.state().is_raised() && run.stage != Stage::Gating {
+            // On its way back nothing is judged any more.
+            let judged = run.stage.raised().is_some() && run.stage.way_back().is_none();
+            if !judged && run.stage != Stage::Gating {
                 self.state.ledgers.remove(&name);
             }
-            self.state.runs.insert(name, run);
+            self.state.runs.insert(name, Arc::new(run));
         }
     }
 
@@ -186,7 +188,7 @@ impl<'a> Pass<'a> {
                     Stage::Worked => None,
                     _ => continue,
                 };
-                run.go(Stage::Finished(flip), "the schedule is complete", "hoist", self.now);
+                Arc::make_mut(run).go(Stage::Finished(flip), "the schedule is complete", "hoist", self.now);
             }
         }
         let done = self.view.unreadable.is_empty() && self.state.runs.values().all(|r| self.is_done_with(r));
@@ -203,10 +205,12 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Whether a deleted schedule need not wait for this run: it is over, or its rollback has had all its time.
+    /// Whether a deleted schedule need not wait for this run: it is over, or its way back has had all its time.
     fn is_done_with(&self, run: &Run) -> bool {
         match &run.stage {
-            Stage::RollingBack(flip, record) => self.now >= record.at + flip.armed.deadline.delta(),
+            Stage::RollingBack(flip, record) | Stage::Lowering(flip, record) => {
+                self.now >= record.at + flip.armed.deadline.delta()
+            }
             stage => stage.state().is_over(),
         }
     }
@@ -228,8 +232,9 @@ impl<'a> Pass<'a> {
     /// Notes what a run waits for; what it waited for already keeps its time.
     pub fn wait(&mut self, run: &mut Run, waits: Vec<(Gate, String)>) {
         let old = std::mem::take(&mut run.waits);
-        for (gate, message) in waits {
-            let message = clip(&message);
+        let each = room::each(waits.len());
+        for (gate, mut message) in waits {
+            room::shorten(&mut message, each);
             // What a calendar says does not move by itself: another time in it is news.
             let same = |w: &Wait| match gate {
                 Gate::Calendar => w.message == message,
@@ -240,7 +245,7 @@ impl<'a> Pass<'a> {
             run.waits.push(before.unwrap_or(Wait { gate, message, since, until: None }));
         }
         run.waits.sort_by_key(|w| w.gate);
-        run.waits.truncate(MOST_WAITS);
+        run.waits.truncate(room::MOST);
         if let Some(first) = run.held.as_ref().map(|h| &h.message).or(run.waits.first().map(|w| &w.message)) {
             run.message.clone_from(first);
         }
@@ -250,13 +255,15 @@ impl<'a> Pass<'a> {
     /// is written because a value moved.
     pub fn note_checks(&mut self, run: &mut Run, checks: Vec<(String, CheckOutcome, String)>) {
         let old = std::mem::take(&mut run.checks);
-        for (name, outcome, message) in checks {
+        let each = room::each(checks.len());
+        for (name, outcome, mut message) in checks {
+            room::shorten(&mut message, each);
             let before = old.iter().find(|c| c.name == name && c.outcome == outcome);
             let same = before.filter(|c| steady(&c.message) == steady(&message)).cloned();
             let since = before.map_or(self.now, |c| c.since);
-            run.checks.push(same.unwrap_or(CheckStatus { name, outcome, since, message: clip(&message) }));
+            run.checks.push(same.unwrap_or(CheckStatus { name, outcome, since, message }));
         }
-        run.checks.truncate(MOST_WAITS);
+        run.checks.truncate(room::MOST);
     }
 
     fn decide(mut self, before: &State) -> Decision {
@@ -273,7 +280,11 @@ impl<'a> Pass<'a> {
         };
         let mut transitions = Vec::new();
         for run in self.state.runs.values() {
-            let known = before.runs.get(&run.name).map(|r| r.transitions.as_slice()).unwrap_or_default();
+            let known = before.runs.get(&run.name).map(|r| &r.transitions);
+            if known.is_some_and(|known| Arc::ptr_eq(known, &run.transitions)) {
+                continue;
+            }
+            let known = known.map(|known| known.as_slice()).unwrap_or_default();
             let new = run.transitions.iter().filter(|t| !known.contains(t));
             transitions.extend(new.map(|t| (run.name.clone(), t.clone())));
         }
@@ -294,7 +305,7 @@ impl<'a> Pass<'a> {
     /// Order is the order of sending: what was raised last has the least to lose (law 8).
     fn last_raised_first(&mut self) {
         let raised = |run: &Run| Some((run.reference(), run.stage.flip()?.armed.at));
-        let raised: BTreeMap<String, Time> = self.state.runs.values().filter_map(raised).collect();
+        let raised: BTreeMap<String, Time> = self.state.all().filter_map(raised).collect();
         self.lowers.sort_by_key(|lower| Reverse(raised.get(&lower.stamp.run).copied()));
     }
 
@@ -313,7 +324,7 @@ impl<'a> Pass<'a> {
 }
 
 /// A sentence without its numbers, durations and times: what must change before it is worth a write.
-fn steady(text: &str) -> String {
+pub fn steady(text: &str) -> String {
     let number = |word: &&str| word.trim_start_matches(|c: char| !c.is_alphanumeric()).starts_with(char::is_numeric);
     text.split_whitespace().filter(|word| !number(word)).collect::<Vec<_>>().join(" ")
 }

@@ -33,7 +33,7 @@ pub struct Stamp {
     pub decision: String,
     /// When it was decided.
     pub at: Time,
-    /// Why, for a rollback.
+    /// Why, where the flag goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// How far a rollback reaches: a crash after the first write must not forget the others.
@@ -51,6 +51,8 @@ pub enum StampKind {
     Sealed,
     /// The flag was rolled back; the epoch is closed.
     Closed,
+    /// The flag was put back by plan; nothing is closed.
+    Lowered,
 }
 
 impl Stamp {
@@ -137,6 +139,8 @@ pub enum Standing {
     OtherShare(FlagValue, Foreign),
     /// The value is `disabled`, and this run's closing stamp is on it.
     Closed(Stamp),
+    /// The value is `disabled`, and this run put it back by plan.
+    Lowered(Stamp),
     /// The value is `disabled` under this run's seal of this decision.
     Sealed(String),
     /// The value is `disabled`; nothing of this run says why.
@@ -154,7 +158,10 @@ pub enum Standing {
 impl Standing {
     /// Whether pods that start now do not start on `enabled` because of this run.
     pub(super) const fn is_down(&self) -> bool {
-        matches!(self, Self::Closed(_) | Self::Sealed(_) | Self::Down(_) | Self::Missing | Self::Replaced(_))
+        matches!(
+            self,
+            Self::Closed(_) | Self::Lowered(_) | Self::Sealed(_) | Self::Down(_) | Self::Missing | Self::Replaced(_)
+        )
     }
 
     /// Whether the flag is up there by this run's own write, at this step or the one before.
@@ -230,7 +237,7 @@ pub fn standing(armed: &ArmedTarget, expected: &Expected<'_>, reading: &TargetRe
         let raised = own.is_some_and(|s| match s.kind {
             StampKind::Raised => true,
             StampKind::Sealed => held && share.is_some(),
-            StampKind::Closed => false,
+            StampKind::Closed | StampKind::Lowered => false,
         });
         let at = |percent: Percent| share.is_none_or(|s| s.text() == Some(percent.to_string().as_str()));
         return match share {
@@ -245,6 +252,7 @@ pub fn standing(armed: &ArmedTarget, expected: &Expected<'_>, reading: &TargetRe
     }
     match own {
         Some(stamp) if stamp.kind == StampKind::Closed => Standing::Closed(stamp.clone()),
+        Some(stamp) if stamp.kind == StampKind::Lowered => Standing::Lowered(stamp.clone()),
         Some(stamp) if stamp.kind == StampKind::Sealed => Standing::Sealed(stamp.decision.clone()),
         _ => Standing::Down(found.owner.clone()),
     }
@@ -255,6 +263,8 @@ pub fn standing(armed: &ArmedTarget, expected: &Expected<'_>, reading: &TargetRe
 pub struct TargetPlan {
     /// The flag.
     pub flag: String,
+    /// The flags that it needs.
+    pub requires: Vec<String>,
     /// Its values.
     pub values: crate::api::FlagValues,
     /// Where it is written.
@@ -263,6 +273,22 @@ pub struct TargetPlan {
     pub percent_key: Option<String>,
     /// The workloads that must see it.
     pub workloads: Vec<crate::api::WorkloadRef>,
+}
+
+impl TargetPlan {
+    /// The target as it is armed, on this object, and taken from this field manager.
+    pub(super) fn arm(&self, uid: String, taken_from: Option<String>) -> ArmedTarget {
+        ArmedTarget {
+            flag: self.flag.clone(),
+            requires: self.requires.clone(),
+            values: self.values.clone(),
+            place: self.place.clone(),
+            percent_key: self.percent_key.clone(),
+            uid,
+            workloads: self.workloads.clone(),
+            taken_from,
+        }
+    }
 }
 
 /// A short name made of anything, equal for equal input on every machine and in every version.
@@ -287,6 +313,7 @@ mod tests {
     fn armed() -> ArmedTarget {
         ArmedTarget {
             flag: "F".into(),
+            requires: vec![],
             values: FlagValues { enabled: FlagValue::Text("true".into()), disabled: FlagValue::Absent },
             place: TargetPlace {
                 kind: PlaceKind::ConfigMap,
@@ -343,6 +370,18 @@ mod tests {
         let closed = stamp(StampKind::Closed);
         assert_eq!(of(found(FlagValue::Absent, Some(closed.clone()), true)), Standing::Closed(closed));
         assert_eq!(of(found(FlagValue::Absent, Some(stamp(StampKind::Raised)), true)), Standing::Down(None));
+        let lowered = stamp(StampKind::Lowered);
+        assert_eq!(of(found(FlagValue::Absent, Some(lowered.clone()), true)), Standing::Lowered(lowered.clone()));
+        assert_eq!(
+            of(found(FlagValue::Absent, Some(lowered.clone()), false)),
+            Standing::Down(None),
+            "restored by hand"
+        );
+        assert_eq!(
+            of(found(FlagValue::Text("true".into()), Some(lowered), true)),
+            foreign(None),
+            "raised by hand over it"
+        );
         assert_eq!(of(TargetReading::Missing), Standing::Missing);
         let next = Stamp { epoch: 2, ..stamp(StampKind::Raised) };
         assert_eq!(of(found(FlagValue::Text("true".into()), Some(next), true)), foreign(None), "of another epoch");

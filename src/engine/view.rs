@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::api::{
-    Check, EnvironmentKey, InterventionSpec, MigrationScheduleStatus, Mode, OnDelete, OverriddenWait, Override,
+    Check, EnvironmentKey, InterventionSpec, MigrationScheduleStatus, Mode, OnDelete, OverriddenWait, OverrideStatus,
     PauseStatus, PhaseKind, TargetPlace, Time,
 };
 
+use super::elsewhere::ElsewherePhase;
 use super::plan::{EnvironmentPlan, FlipPlan, PhasePlan, Plan, Problem};
 use super::state::Run;
 
@@ -64,13 +65,16 @@ pub struct Order {
     pub spec: InterventionSpec,
 }
 
-/// What other schedules hold.
+/// What other schedules hold, and how far they are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Neighbours {
     /// Places that another schedule claims before this one, with who.
     pub claimed: BTreeMap<TargetPlace, String>,
     /// Environments in which another flip is in work, with which.
     pub busy: BTreeMap<EnvironmentKey, String>,
+    /// The phases of other schedules that are waited for: complete, or why not, in a sentence. One that is not here was not
+    /// looked at, and is waited for.
+    pub elsewhere: BTreeMap<ElsewherePhase, Result<(), String>>,
 }
 
 impl View {
@@ -85,27 +89,27 @@ impl View {
     }
 
     /// Until when a person overrode a wait, or a check, of a run; the latest of them, also where it is over.
-    fn overridden(&self, run: &Run, what: impl Fn(&Override) -> bool) -> Option<Time> {
-        let all = self.status.overrides.iter().filter(|o| what(&o.what));
+    fn overridden(&self, run: &Run, what: impl Fn(&OverrideStatus) -> bool) -> Option<Time> {
+        let all = self.status.overrides.iter().filter(|o| what(o));
         let of_run = all.filter(|o| is_about(o.phase.as_ref(), o.environment.as_ref(), run));
         of_run.map(|o| o.what.until).max()
     }
 
     /// Until when a wait of a run is not waited for, where it is not now.
     pub fn overridden_wait(&self, run: &Run, wait: OverriddenWait, now: Time) -> Option<Time> {
-        self.overridden(run, |o| o.wait == Some(wait)).filter(|until| now < *until)
+        self.overridden(run, |o| o.what.wait == Some(wait)).filter(|until| now < *until)
     }
 
     /// Whether a person ended the soak; of a later step, which began then, only by an order that came since.
     pub fn soak_cut_short(&self, run: &Run, later_step: Option<Time>, now: Time) -> bool {
-        let mut all = self.status.overrides.iter().filter(|o| is_about(o.phase.as_ref(), o.environment.as_ref(), run));
         let since = |at: Time| later_step.is_none_or(|began| at >= began);
-        all.any(|o| o.what.wait == Some(OverriddenWait::Soak) && now < o.what.until && since(o.at))
+        let soak = |o: &OverrideStatus| o.what.wait == Some(OverriddenWait::Soak) && since(o.at);
+        self.overridden(run, soak).is_some_and(|until| now < until)
     }
 
     /// Until when what a check of a run finds is forgiven, also where that is over.
     pub fn forgiven(&self, run: &Run, check: &str) -> Option<Time> {
-        self.overridden(run, |o| o.check.as_deref() == Some(check))
+        self.overridden(run, |o| o.what.check.as_deref() == Some(check))
     }
 
     /// Whether a check of a run is overridden now: it neither stops nor rolls back anything.

@@ -306,9 +306,8 @@ impl Followed {
         tasks.spawn(follow(scoped::<Guarded<MigrationRun>>(client, own), resync(), move |event| {
             note(&world.versions, RUNS, &event);
             // What this process wrote itself needs no further pass.
-            if world.caches.runs.take(&event) {
-                touch(&world, &queue, event, Trigger::Run);
-            }
+            let news = world.caches.runs.take(&event);
+            touch(&world, &queue, event, if news { Trigger::Run } else { Trigger::Echo });
         }));
         let (world, queue) = pull(&self.world);
         tasks.spawn(follow(scoped::<Guarded<Intervention>>(client, own), resync(), move |event| {

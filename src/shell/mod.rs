@@ -5,6 +5,7 @@
 mod cache;
 pub mod clock;
 pub mod controller;
+mod elsewhere;
 pub mod error;
 mod events;
 pub(crate) mod guard;

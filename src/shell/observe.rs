@@ -7,13 +7,13 @@ use super::error::Error;
 use super::targets::Carried;
 use super::world::World;
 use crate::api::TargetPlace;
-use crate::engine::{Measured, Observations, Probe, TargetReading, WorkloadKey, WorkloadReading};
+use crate::engine::{Measure, Measured, Observations, Probe, TargetReading, WorkloadKey, WorkloadReading};
 
 /// One answered probe.
 enum Answer {
     Target(TargetPlace, Result<TargetReading, Error>),
     Workload(WorkloadKey, Result<WorkloadReading, Error>),
-    Measured((String, String), Measured),
+    Measured(Box<Measure>, Measured),
 }
 
 /// Asks all probes of a schedule of this namespace at once. After every answer `urgent` sees what is known so far; where it says so, or as soon as
@@ -43,8 +43,8 @@ pub async fn observe(
             Answer::Workload(key, reading) => {
                 seen.workloads.insert(key, reading.map_err(|e| e.to_string()));
             }
-            Answer::Measured(key, measured) => {
-                seen.measurements.insert(key, measured);
+            Answer::Measured(measure, measured) => {
+                seen.note(*measure, measured);
             }
         }
         if urgent(&seen) {
@@ -69,7 +69,7 @@ async fn answer(world: &World, namespace: &str, probe: Probe, carried: &impl Fn(
         Probe::Measure(measure) => {
             let measured = world.prometheus.measure(&measure).await;
             world.telemetry.measured(&measured);
-            Answer::Measured((measure.run, measure.check), measured)
+            Answer::Measured(Box::new(measure), measured)
         }
     }
 }

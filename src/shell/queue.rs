@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
 
+use super::elsewhere::Name;
 use super::store::SCHEDULE_LABEL;
 use super::view::schedules_of;
 use super::world::{Guarded, World, of_schedule};
@@ -25,6 +26,8 @@ pub enum Trigger {
     Freeze(Guarded<Freeze>),
     /// One of its runs.
     Run(Guarded<MigrationRun>),
+    /// One of its runs as this process wrote it: that is news only to those who wait for the schedule.
+    Echo(Guarded<MigrationRun>),
     /// An order to it.
     Order(Guarded<Intervention>),
 }
@@ -84,7 +87,7 @@ enum Stake {
 fn stake(world: &World, schedule: &Guarded<MigrationSchedule>) -> Stake {
     let runs = world.caches.runs.of(&of_schedule(&schedule.uid().unwrap_or_default()));
     let of = |run: &Guarded<MigrationRun>| match run.0.as_ref().map(|r| r.status.as_ref().map(|s| s.state)) {
-        Ok(Some(RunState::RollingBack)) => Stake::GoingDown,
+        Ok(Some(RunState::RollingBack | RunState::Lowering)) => Stake::GoingDown,
         Ok(Some(RunState::Flipping | RunState::Verifying | RunState::Soaking | RunState::Completed)) => Stake::Raised,
         // One that cannot be read may be anything.
         Ok(_) | Err(_) => Stake::Open,
@@ -95,16 +98,23 @@ fn stake(world: &World, schedule: &Guarded<MigrationSchedule>) -> Stake {
 impl Trigger {
     fn schedules(&self, world: &World) -> Vec<Scheduled> {
         match self {
-            Self::Schedule(schedule) => vec![ObjectRef::from_obj(schedule)],
+            Self::Schedule(schedule) => {
+                let own = (schedule.namespace().unwrap_or_default(), schedule.name_any());
+                [ObjectRef::from_obj(schedule)].into_iter().chain(waiting(world, &own)).collect()
+            }
             Self::Environment(environment) => schedules_of(world, environment),
             Self::Freeze(_) => {
                 let all = world.caches.schedules.state();
                 all.iter().map(|s| ObjectRef::from_obj(s.as_ref())).collect()
             }
             Self::Run(run) => match &run.0 {
-                Ok(run) => named(run.namespace(), Some(run.spec.schedule.name.clone())),
+                Ok(read) => {
+                    let own = named(read.namespace(), Some(read.spec.schedule.name.clone()));
+                    own.into_iter().chain(waiting_for_run(world, run)).collect()
+                }
                 Err(_) => labelled(world, run),
             },
+            Self::Echo(run) => waiting_for_run(world, run),
             Self::Order(order) => {
                 let name = order.0.as_ref().map(|o| o.spec.schedule.name.clone());
                 named(order.namespace(), name.ok())
@@ -118,6 +128,7 @@ impl Trigger {
             Self::Environment(environment) => broken("Environment", environment),
             Self::Freeze(freeze) => broken("Freeze", freeze),
             Self::Run(run) => broken("MigrationRun", run),
+            Self::Echo(_) => None,
             Self::Order(order) => broken("Intervention", order),
         }
     }
@@ -134,6 +145,18 @@ fn broken<K: kube::Resource>(
 
 fn named(namespace: Option<String>, name: Option<String>) -> Vec<Scheduled> {
     name.zip(namespace).map(|(name, namespace)| ObjectRef::new(&name).within(&namespace)).into_iter().collect()
+}
+
+/// The schedules that wait for one.
+fn waiting(world: &World, other: &Name) -> Vec<Scheduled> {
+    world.waiting.of(other).iter().map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
+}
+
+/// The schedules that wait for that of a run, where the run is done: nothing else lets them go on.
+fn waiting_for_run(world: &World, run: &Guarded<MigrationRun>) -> Vec<Scheduled> {
+    let done = run.0.as_ref().ok().filter(|r| r.status.as_ref().is_some_and(|s| s.state.is_done()));
+    let other = done.map(|r| (r.namespace().unwrap_or_default(), r.spec.schedule.name.clone()));
+    other.map(|other| waiting(world, &other)).unwrap_or_default()
 }
 
 /// The schedule of a run that cannot be read, as its label names it.

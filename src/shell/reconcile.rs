@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::{BoxFuture, FutureExt, Shared, join_all};
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 
@@ -14,7 +15,8 @@ use super::world::{Guarded, World, of_schedule};
 use super::{clock, events};
 use crate::api::{EnvironmentKey, MigrationSchedule, Time};
 use crate::engine::{
-    Decision, Finalizer, Lower, Motion, Observations, Raise, Restart, Run, Seal, State, View, bug, probes, step,
+    Decision, Finalizer, Lower, Motion, Observations, Raise, Restart, Run, Seal, StampKind, State, View, bug, probes,
+    step,
 };
 
 /// A write to a target that was not taken is looked at again after this.
@@ -78,10 +80,11 @@ fn rises_in(state: &State, decision: &Decision) -> Option<EnvironmentKey> {
     state.runs.values().find(|r| r.reference() == *run).map(|r| r.environment().clone())
 }
 
-/// Whether a decision is one that must not rest on what a watch has missed: raising, sealing, answering for good.
+/// Whether a decision is one that must not rest on what a watch has missed: raising, sealing, answering for good, taking
+/// Work as done.
 fn needs_fresh_reads(decision: &Decision) -> bool {
     let raises = matches!(&decision.motion, Motion::Advance(raises, _) if !raises.is_empty());
-    raises || !decision.seals.is_empty() || !decision.answers.is_empty()
+    raises || !decision.seals.is_empty() || !decision.answers.is_empty() || decision.completes_work()
 }
 
 /// Whether there is nothing to ask anybody: no run, no order, no turn that has come.
@@ -91,7 +94,16 @@ fn idle(told: &View, state: &State) -> bool {
 
 /// A schedule without runs needs no observation; most schedules of a cluster are of this kind most of the time.
 async fn rest(world: &World, told: &View, state: &State, object: &Guarded<MigrationSchedule>) -> Result<Time, Error> {
-    let decision = step(told, state, &Observations::default(), clock::now());
+    let now = clock::now();
+    let decision = step(told, state, &Observations::default(), now);
+    if decision.completes_work() {
+        let (seen, looked) = (Observations::default(), clock::monotonic());
+        let decided = Decided { seen, looked, now, rises_in: None, lowered: Vec::new() };
+        return match decide_afresh(world, object, decided).await? {
+            Wake::Now => Ok(clock::now()),
+            Wake::At(at) => Ok(at),
+        };
+    }
     let wake = decision.wake;
     match carry_out(world, object, told, state, decision, Vec::new()).await? {
         Wake::Now => Ok(clock::now()),
@@ -134,7 +146,7 @@ async fn ordered(world: &World, object: &Guarded<MigrationSchedule>, told: &View
 fn retreats(told: &View, state: &State, seen: &Observations, now: Time) -> bool {
     let Motion::Retreat(lowers, _) = step(told, state, seen, now).motion else { return false };
     let decided = |lower: &Lower| {
-        let mut runs = state.runs.values().filter(|r| r.stage.rollback().is_some());
+        let mut runs = state.runs.values().filter(|r| r.stage.way_back().is_some());
         runs.any(|r| r.reference() == lower.stamp.run)
     };
     lowers.iter().any(|lower| !decided(lower))
@@ -206,8 +218,8 @@ async fn carry_out(
     }
     // Whatever becomes of the writes: how long pods have been crashing must not be forgotten because a status is refused.
     world.memory.keep(&told.uid, decision.state.ledgers.clone());
-    let before: Vec<&Run> = state.runs.values().collect();
-    let after: Vec<&Run> = decision.state.runs.values().collect();
+    let before: Vec<&Run> = state.all().collect();
+    let after: Vec<&Run> = decision.state.all().collect();
     let stored = |run| {
         world.caches.runs.take(&Event::Apply(Guarded(Ok(run))));
     };
@@ -230,7 +242,11 @@ async fn carry_out(
     })
 }
 
-/// Sends what takes flags down and was not taken yet, all at once; says whether all of it is taken.
+/// How long a flag waits on its way down for those that need it (law 3).
+const NEEDED_FOR: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Sends what takes flags down and was not taken yet, all at once but for flags that need one another; says whether all of
+/// it is taken.
 async fn lower(world: &World, motion: &Motion, lowered: &mut Vec<Lower>) -> bool {
     let Motion::Retreat(lowers, _) = motion else { return true };
     let open: Vec<&Lower> = lowers.iter().filter(|l| !lowered.contains(l)).collect();
@@ -238,12 +254,24 @@ async fn lower(world: &World, motion: &Motion, lowered: &mut Vec<Lower>) -> bool
         return true;
     }
     let begun = clock::monotonic();
-    let writes = open.iter().map(|lower| async move {
-        let result = world.retreat.lower(lower).await;
-        told_of(world, &result, "lower", &lower.target.place.to_string(), &lower.stamp.decision)
-    });
-    let taken = futures::future::join_all(writes).await;
-    world.telemetry.reaction(begun.elapsed());
+    let mut sent: Vec<Shared<BoxFuture<'_, bool>>> = Vec::new();
+    for lower in &open {
+        let needs = |other: &Lower| other.stamp.run == lower.stamp.run && other.target.needs(&lower.target);
+        let before: Vec<_> = open.iter().zip(&sent).filter(|(o, _)| needs(o)).map(|(_, sent)| sent.clone()).collect();
+        let write = async move {
+            let down = tokio::time::timeout(NEEDED_FOR, join_all(before)).await;
+            if down.is_err() {
+                tracing::warn!(place = %lower.target.place, "what needs this flag is not down; it goes down all the same");
+            }
+            let result = world.retreat.lower(lower).await;
+            told_of(world, &result, "lower", &lower.target.place.to_string(), &lower.stamp.decision)
+        };
+        sent.push(write.boxed().shared());
+    }
+    let taken = join_all(sent).await;
+    if open.iter().any(|lower| lower.stamp.kind == StampKind::Closed) {
+        world.telemetry.reaction(begun.elapsed());
+    }
     lowered.extend(open.into_iter().zip(&taken).filter(|(_, taken)| **taken).map(|(lower, _)| lower.clone()));
     taken.into_iter().all(|t| t)
 }
@@ -260,13 +288,21 @@ async fn seal(world: &World, seals: &[Seal]) -> bool {
 /// Raises flags. The fence shows that the state which asks for it is stored.
 async fn advance(world: &World, _: &Fence, raises: &[Raise], restarts: &[Restart]) -> bool {
     let mut taken = true;
+    let mut failed: Vec<&Raise> = Vec::new();
     for raise in raises {
+        if failed.iter().any(|f| raise.target.needs(&f.target)) {
+            failed.push(raise);
+            continue;
+        }
         if clock::now() > raise.send_by || !world.leadership.holds() {
             tracing::warn!(place = %raise.target.place, "a raise was not sent in time and is given up");
             return false;
         }
         let result = world.targets.raise(raise).await;
-        taken &= told_of(world, &result, "raise", &raise.target.place.to_string(), &raise.stamp.decision);
+        if !told_of(world, &result, "raise", &raise.target.place.to_string(), &raise.stamp.decision) {
+            taken = false;
+            failed.push(raise);
+        }
     }
     taken && restart(world, &world.targets, restarts, super::error::CALL).await
 }
@@ -276,7 +312,7 @@ async fn restart(world: &World, over: &Targets, restarts: &[Restart], deadline: 
         let result = over.restart(restart, deadline).await;
         told_of(world, &result, "restart", &restart.key().to_string(), &restart.decision)
     });
-    futures::future::join_all(sent).await.into_iter().all(|t| t)
+    join_all(sent).await.into_iter().all(|t| t)
 }
 
 /// Counts and logs a write, and says whether it was taken. One that was not is read back and decided again in the next

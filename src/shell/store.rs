@@ -13,8 +13,8 @@ use super::joint::{Joint, Joints};
 use super::versions::Versions;
 use super::world::Guarded;
 use crate::api::{
-    Environment, EnvironmentKey, FINALIZER, Freeze, Intervention, InterventionStatus, MigrationRun, MigrationSchedule,
-    MigrationScheduleStatus,
+    Environment, EnvironmentKey, FINALIZER, Freeze, Intervention, InterventionStatus, MigrationRun, MigrationRunSpec,
+    MigrationSchedule, MigrationScheduleStatus,
 };
 use crate::engine::{OrderAnswer, Run};
 
@@ -122,7 +122,7 @@ impl Store {
 
     async fn create(&self, run: &Run) -> Result<MigrationRun, Error> {
         let api = self.runs(&run.namespace);
-        let mut object = MigrationRun::new(&run.name, run.spec.clone());
+        let mut object = MigrationRun::new(&run.name, MigrationRunSpec::clone(&run.spec));
         let e = &run.spec.environment;
         object.metadata.namespace = Some(run.namespace.clone());
         object.metadata.labels = Some(
@@ -147,7 +147,7 @@ impl Store {
     }
 
     async fn replace(&self, run: &Run, version: &str) -> Result<MigrationRun, Error> {
-        let mut object = MigrationRun::new(&run.name, run.spec.clone());
+        let mut object = MigrationRun::new(&run.name, MigrationRunSpec::clone(&run.spec));
         object.metadata.namespace = Some(run.namespace.clone());
         object.metadata.resource_version = Some(version.to_owned());
         object.status = Some(run.status());

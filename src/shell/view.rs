@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
+use super::elsewhere;
 use super::store::{ENVIRONMENT_LABEL, SCHEDULE_LABEL};
 use super::targets::Carried;
 use super::world::{Guarded, World, of_environments};
@@ -13,7 +14,7 @@ use crate::api::{
     Environment, EnvironmentKey, FINALIZER, Freeze, Intervention, MigrationRun, MigrationSchedule,
     MigrationScheduleSpec, MigrationScheduleStatus, RunState, TargetPlace, Time,
 };
-use crate::engine::{Neighbours, Order, Places, Plan, Policy, Problem, Run, State, TargetPlan, View};
+use crate::engine::{Neighbours, Order, Places, Plan, Policy, Problem, State, TargetPlan, View};
 
 /// A schedule's object with what could be read of it.
 pub struct Subject<'a> {
@@ -43,12 +44,12 @@ pub struct Fresh<'a> {
 /// The Environments that a schedule names, from the cache, and its namespace's labels.
 fn places(
     world: &World,
-    namespace: &str,
+    (namespace, name): (&str, &str),
     labels: &BTreeMap<String, String>,
     spec: &MigrationScheduleSpec,
     fresh: Fresh<'_>,
 ) -> Places {
-    let mut places = Places::default();
+    let mut places = Places { schedule: name.to_owned(), ..Places::default() };
     for phase in &spec.phases {
         for e in &phase.environments {
             let own = if e.namespace.is_empty() { namespace } else { &e.namespace };
@@ -88,7 +89,8 @@ pub fn view(
     let uid = object.uid().unwrap_or_default();
     let plan = match subject.spec() {
         Ok(spec) => {
-            Plan::parse(&namespace, spec, &places(world, &namespace, object.labels(), spec, fresh)).map(Arc::new)
+            let places = places(world, (&namespace, &object.name_any()), object.labels(), spec, fresh);
+            Plan::parse(&namespace, spec, &places).map(Arc::new)
         }
         Err(error) => Err(vec![Problem {
             path: "spec".to_owned(),
@@ -96,21 +98,9 @@ pub fn view(
             hint: None,
         }]),
     };
-    let mut state = State { ledgers: world.memory.recall(&uid), ..State::default() };
-    let mut unreadable = Vec::new();
-    for run in runs {
-        match run
-            .0
-            .as_ref()
-            .map_err(|e| format!("run {} cannot be read: {}", run.name_any(), e.error))
-            .and_then(Run::read)
-        {
-            Ok(run) => {
-                state.runs.insert(run.name.clone(), run);
-            }
-            Err(why) => unreadable.push(why),
-        }
-    }
+    let (state, unreadable) = world.memory.recall(&uid, runs);
+    let own = (namespace.clone(), object.name_any());
+    let standings = plan.as_ref().map(|plan| elsewhere::cached(world, &own, plan, &state)).unwrap_or_default();
     let view = View {
         name: object.name_any(),
         generation: object.meta().generation.unwrap_or(0),
@@ -119,7 +109,7 @@ pub fn view(
         policy: subject.spec().ok().map(|s| Policy { mode: s.mode, suspend: s.suspend, on_delete: s.on_delete }),
         status: subject.status(),
         orders: open_orders(&object.name_any(), orders),
-        neighbours: Neighbours::default(),
+        neighbours: Neighbours { elsewhere: standings, ..Neighbours::default() },
         went_back: world.versions.went_back(&uid, created(object)),
         unreadable,
         plan,
@@ -156,7 +146,7 @@ pub enum Sight {
 }
 
 /// Who else is at work where this schedule wants to raise: flips in work in its Environments, and claims on its
-/// targets. What cannot be read counts as a flip in work, there and nowhere else: it stops a raise, never a retreat.
+/// targets; and how far the phases of others are that it waits for. What cannot be read counts as a flip in work, there and nowhere else: it stops a raise, never a retreat.
 pub async fn neighbours(
     world: &World,
     view: &View,
@@ -164,7 +154,11 @@ pub async fn neighbours(
     object: &Guarded<MigrationSchedule>,
     sight: Sight,
 ) -> Neighbours {
-    let mut neighbours = Neighbours::default();
+    let mut neighbours = Neighbours { elsewhere: view.neighbours.elsewhere.clone(), ..Neighbours::default() };
+    if let (Sight::Fresh, Ok(plan)) = (sight, &view.plan) {
+        let own = (view.namespace.clone(), view.name.clone());
+        neighbours.elsewhere = elsewhere::fresh(world, &own, plan, state).await;
+    }
     for run in state.runs.values().filter(|r| r.stage.state() == RunState::Gating && !view.is_work(r)) {
         let key = run.environment();
         let near = world.caches.runs.of(&of_environments(&key.namespace));
@@ -256,7 +250,8 @@ fn near(schedule: &MigrationSchedule, place: &TargetPlace) -> bool {
 /// Whether a schedule's plan writes a place, through whichever Environment.
 fn wants(world: &World, schedule: &MigrationSchedule, place: &TargetPlace) -> bool {
     let namespace = schedule.namespace().unwrap_or_default();
-    let places = places(world, &namespace, schedule.labels(), &schedule.spec, Fresh::default());
+    let own = (namespace.as_str(), &*schedule.name_any());
+    let places = places(world, own, schedule.labels(), &schedule.spec, Fresh::default());
     if !Plan::may_write(&namespace, &schedule.spec, &places, place) {
         return false;
     }
@@ -283,13 +278,15 @@ pub fn schedules_of(world: &World, environment: &Guarded<Environment>) -> Vec<Ob
 
 /// What each place carries that a schedule's runs or plan name: as it was armed where it is raised, else as planned.
 pub fn carried(view: &View, state: &State) -> BTreeMap<TargetPlace, Carried> {
+    let carried = |place: &TargetPlace, flag: &String, percent_key: &Option<String>| {
+        (place.clone(), Carried { flag: flag.clone(), percent_key: percent_key.clone() })
+    };
     let armed = |raised: bool| {
         let runs = state.runs.values().filter(move |r| r.stage.raised().is_some() == raised);
         let targets = runs.filter_map(|r| r.stage.flip()).flat_map(|f| &f.armed.targets);
-        targets.map(|t| (t.place.clone(), Carried { flag: t.flag.clone(), percent_key: t.percent_key.clone() }))
+        targets.map(|t| carried(&t.place, &t.flag, &t.percent_key))
     };
     let plans = state.runs.values().filter_map(|run| view.flip_plan(run)).flat_map(|f| &f.targets);
-    let planned =
-        plans.map(|t| (t.place.clone(), Carried { flag: t.flag.clone(), percent_key: t.percent_key.clone() }));
+    let planned = plans.map(|t| carried(&t.place, &t.flag, &t.percent_key));
     armed(false).chain(planned).chain(armed(true)).collect()
 }

@@ -10,6 +10,7 @@ use kube::runtime::reflector::{ObjectRef, Store as Cache};
 use kube::{Client, ResourceExt};
 
 use super::cache::Grouped;
+use super::elsewhere::Waiting;
 pub use super::guard::Guarded;
 use super::lanes::Lanes;
 use super::lease::Leadership;
@@ -20,7 +21,7 @@ use super::telemetry::Telemetry;
 use super::versions::Versions;
 use super::written::Written;
 use crate::api::{Environment, EnvironmentKey, Freeze, Intervention, MigrationRun, MigrationSchedule};
-use crate::engine::RunLedger;
+use crate::engine::{ReadRuns, Run, RunLedger, State};
 
 /// The caches that watches fill.
 pub struct Caches {
@@ -66,6 +67,8 @@ pub struct World {
     pub memory: Memory,
     /// Changes whenever a person's order is seen, so that a pass that waits for answers notices.
     pub arrivals: tokio::sync::watch::Sender<()>,
+    /// Which schedules wait for phases of others.
+    pub waiting: Waiting,
     /// Passes that failed in a row, by schedule.
     pub failures: Mutex<BTreeMap<String, u32>>,
     /// Whether this process may act.
@@ -88,6 +91,7 @@ impl World {
             lanes: Lanes::default(),
             filled: Arc::default(),
             failures: Mutex::default(),
+            waiting: Waiting::default(),
             store: Store::new(client.clone(), Arc::clone(&versions)),
             targets: Targets::new(client.clone()),
             retreat: Targets::new(retreat),
@@ -105,7 +109,9 @@ impl World {
 
     /// Forgets what was remembered of schedules that are gone.
     pub fn sweep(&self) {
-        let living: BTreeSet<String> = self.caches.schedules.state().iter().filter_map(|s| s.uid()).collect();
+        let all = self.caches.schedules.state();
+        let living: BTreeSet<String> = all.iter().filter_map(|s| s.uid()).collect();
+        self.waiting.sweep(&all.iter().map(|s| (s.namespace().unwrap_or_default(), s.name_any())).collect());
         self.memory.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| living.contains(uid));
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| living.contains(uid));
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,23 +131,39 @@ impl World {
     }
 }
 
-/// The ledgers of all schedules, by uid and run.
+/// What is remembered of all schedules between passes, by uid.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<BTreeMap<String, BTreeMap<String, RunLedger>>>);
+pub struct Memory(Mutex<BTreeMap<String, Remembered>>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    ledgers: BTreeMap<String, RunLedger>,
+    runs: ReadRuns<Guarded<MigrationRun>>,
+}
 
 impl Memory {
-    /// What is remembered of a schedule.
-    pub fn recall(&self, uid: &str) -> BTreeMap<String, RunLedger> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned().unwrap_or_default()
+    /// A schedule's runs of these objects, with what is remembered of each; and of those that cannot be read why.
+    pub fn recall(&self, uid: &str, objects: &[Arc<Guarded<MigrationRun>>]) -> (State, Vec<String>) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if objects.is_empty() && !memory.contains_key(uid) {
+            return <_>::default();
+        }
+        let known = memory.entry(uid.to_owned()).or_default();
+        let objects = objects.iter().map(|object| (object.name_any(), object.clone()));
+        let (runs, unreadable) = known.runs.read(objects, |object| {
+            let run = object.0.as_ref();
+            run.map_err(|e| format!("run {} cannot be read: {}", object.name_any(), e.error)).and_then(Run::read)
+        });
+        (State { runs, ledgers: known.ledgers.clone() }, unreadable)
     }
 
     /// Remembers; nothing is kept where there is nothing.
     pub fn keep(&self, uid: &str, ledgers: BTreeMap<String, RunLedger>) {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if ledgers.is_empty() {
+        let known = memory.entry(uid.to_owned()).or_default();
+        known.ledgers = ledgers;
+        if known.ledgers.is_empty() && known.runs.is_empty() {
             memory.remove(uid);
-        } else {
-            memory.insert(uid.to_owned(), ledgers);
         }
     }
 }

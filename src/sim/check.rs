@@ -1,12 +1,16 @@
 //! What a world holds the daemon to, beyond the laws over its trace; and how it tells what happened.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::api::{FreezeSpec, MigrationRun, OverriddenWait, RunState, Strength, Time};
+use crate::api::{ArmedTarget, FreezeSpec, MigrationRun, MigrationSchedule, OverriddenWait, RunState, Strength, Time};
 use crate::engine::laws::{self, Sent, Turn, Violation};
-use crate::engine::{Decision, Finalizer, Motion, Observations, Probe, Raise, Stage, pause_of, probes, step};
+use crate::engine::{
+    Decision, Finalizer, Lower, Motion, Observations, Probe, Raise, Run, Stage, StampKind, TargetReading, pause_of,
+    probes, step,
+};
 
 use super::daemon::Told;
 use super::world::World;
@@ -64,12 +68,7 @@ impl World {
                 .map(|(name, f)| (f.time_zone.clone(), Vec::new(), vec![f.time(name)])),
         );
         let status = schedule.status.as_ref();
-        let let_pass = status.into_iter().flat_map(|s| &s.overrides).any(|o| {
-            let of_run = o.phase.as_ref().is_none_or(|p| *p == run.spec.phase)
-                && o.environment.as_ref().is_none_or(|e| *e == run.spec.environment.name);
-            of_run && o.what.wait == Some(OverriddenWait::Calendar) && raise.send_by <= o.what.until
-        });
-        if let_pass {
+        if overridden(schedule, run, OverriddenWait::Calendar).is_some_and(|until| raise.send_by <= until) {
             calendars.clear();
         }
         let state = |r: &MigrationRun| r.status.as_ref().map(|s| s.state).unwrap_or_default();
@@ -85,20 +84,62 @@ impl World {
             states: self.latest().into_iter().map(|r| (step(r), state(r))).collect(),
             at: self.now,
             soaks_until: self.soaks_until(run),
+            open_elsewhere: self.open_elsewhere(run, raise),
         });
     }
 
     /// Until when the step before the one that a run is raised to soaks.
     fn soaks_until(&self, run: &MigrationRun) -> Option<Time> {
         let (status, schedule) = (run.status.as_ref()?, self.store.now.schedule.as_ref()?);
-        let cut = schedule.status.iter().flat_map(|s| &s.overrides).any(|o| {
-            let of_run = o.phase.as_ref().is_none_or(|p| *p == run.spec.phase)
-                && o.environment.as_ref().is_none_or(|e| *e == run.spec.environment.name);
-            of_run && o.what.wait == Some(OverriddenWait::Soak) && self.now < o.what.until
-        });
+        let cut = overridden(schedule, run, OverriddenWait::Soak).is_some_and(|until| self.now < until);
         let before = usize::try_from(status.step.as_ref()?.number).ok()?.checked_sub(2)?;
-        let soak = status.armed.as_ref()?.steps.get(before)?.soak;
+        let soak = status.armed.as_ref()?.steps.get(before)?.soak.duration;
         Some(status.rolled_out? + soak.delta()).filter(|_| !cut)
+    }
+
+    /// Law 8: a flag is raised where those that it needs are up.
+    pub(super) fn needs_what_is_up(&mut self, raise: &Raise) {
+        let armed = self.armed_of(&raise.stamp.run);
+        let up = |t: &ArmedTarget| self.cluster.value(&t.place).as_ref() == Some(&t.values.enabled);
+        if let Some(needed) = armed.iter().find(|t| raise.target.needs(t) && !up(t)) {
+            let (place, needed) = (&raise.target.place, &needed.place);
+            self.breaks(8, format!("{place} was raised while {needed}, which it needs, was not up"));
+        }
+    }
+
+    /// Law 3: a flag goes back after those that need it were sent down.
+    pub(super) fn needed_by_nothing(&mut self, lower: &Lower, sent: &[Lower]) {
+        let armed = self.armed_of(&lower.stamp.run);
+        let up = |t: &ArmedTarget| match self.cluster.target(&t.place) {
+            TargetReading::Found(found) => {
+                let own = found.stamp.is_some_and(|s| s.run == lower.stamp.run && s.kind == StampKind::Raised);
+                found.uid == t.uid && own && found.stamp_counts && found.value.as_ref() == Ok(&t.values.enabled)
+            }
+            TargetReading::Missing => false,
+        };
+        let left = |t: &ArmedTarget| t.needs(&lower.target) && up(t) && !sent.iter().any(|s| s.target.place == t.place);
+        if let Some(left) = armed.iter().find(|t| left(t)) {
+            let (place, left) = (&lower.target.place, &left.place);
+            self.breaks(3, format!("{place} was lowered before {left}, which needs it"));
+        }
+    }
+
+    /// Law 10: nothing goes back by plan before its time, unless a person ended its soak.
+    pub(super) fn has_had_its_time(&mut self, lower: &Lower) {
+        let name = lower.stamp.run.rsplit('/').next().unwrap_or_default();
+        let (Some(run), Some(schedule)) = (self.store.now.runs.get(name), &self.store.now.schedule) else { return };
+        let cut = overridden(schedule, run, OverriddenWait::Soak).is_some_and(|until| self.now < until);
+        let status = run.status.as_ref().filter(|s| s.state == RunState::Soaking && !cut);
+        let due = status.and_then(|s| Some(s.rolled_out? + s.armed.as_ref()?.lower_after?.delta()));
+        if let Some(due) = due.filter(|due| lower.stamp.kind == StampKind::Lowered && self.now < *due) {
+            self.breaks(10, format!("{} was put back by plan before {due}", lower.target.place));
+        }
+    }
+
+    fn armed_of(&self, run: &str) -> Vec<ArmedTarget> {
+        let name = run.rsplit('/').next().unwrap_or_default();
+        let run = self.store.now.runs.get(name).and_then(|run| run.status.as_ref()?.armed.as_ref());
+        run.map(|armed| armed.targets.clone()).unwrap_or_default()
     }
 
     /// Law 12: every decision says when to look again, and that is later than now.
@@ -187,7 +228,7 @@ impl World {
         {
             let decision = step(&told.view, &told.state, &after, half);
             if let Some(what) = noise(&told, &decision) {
-                self.breaks(1, format!("between {then} and {wake}, at {half}: {what}"));
+                self.breaks(1, format!("between {then} and {wake}, at {half}: {}", what()));
             }
         }
         self.now = then;
@@ -300,26 +341,31 @@ impl World {
     }
 }
 
-/// What a decision does although nothing happened.
-pub(super) fn noise(told: &Told, decision: &Decision) -> Option<String> {
+/// What a decision does although nothing happened; in words only for whoever asks, because leaps ask often.
+pub(super) fn noise<'a>(told: &'a Told, decision: &'a Decision) -> Option<Box<dyn Fn() -> String + 'a>> {
     if decision.motion != Motion::Still {
-        return Some(format!("{:?}", decision.motion));
+        return Some(Box::new(|| format!("{:?}", decision.motion)));
     }
     if !decision.seals.is_empty() || !decision.answers.is_empty() || decision.finalizer != Finalizer::Leave {
-        return Some("a seal, an answer or a finalizer".to_owned());
+        return Some(Box::new(|| "a seal, an answer or a finalizer".to_owned()));
     }
     if decision.status != told.view.status {
-        return Some(format!("the status becomes {:?}, was {:?}", decision.status, told.view.status));
+        return Some(Box::new(|| format!("the status becomes {:?}, was {:?}", decision.status, told.view.status)));
     }
-    for (name, run) in &decision.state.runs {
-        let before = told.state.runs.get(name);
-        if before != Some(run) && !matches!(run.stage, Stage::Flipping(_)) {
-            return Some(format!(
-                "run {name} becomes {:?}, was {:?}",
-                run.status(),
-                before.map(crate::engine::Run::status)
-            ));
-        }
-    }
-    None
+    let changed = |(name, run): &(&String, &Arc<Run>)| {
+        told.state.runs.get(*name) != Some(*run) && !matches!(run.stage, Stage::Flipping(_))
+    };
+    let (name, run) = decision.state.runs.iter().find(changed)?;
+    let before = told.state.runs.get(name).map(|run| run.status());
+    Some(Box::new(move || format!("run {name} becomes {:?}, was {before:?}", run.status())))
+}
+
+/// Until when people overrode a wait of a run.
+fn overridden(schedule: &MigrationSchedule, run: &MigrationRun, wait: OverriddenWait) -> Option<Time> {
+    let all = schedule.status.iter().flat_map(|s| &s.overrides).filter(|o| o.what.wait == Some(wait));
+    let of_run = all.filter(|o| {
+        o.phase.as_ref().is_none_or(|p| *p == run.spec.phase)
+            && o.environment.as_ref().is_none_or(|e| *e == run.spec.environment.name)
+    });
+    of_run.map(|o| o.what.until).max()
 }

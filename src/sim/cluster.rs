@@ -174,7 +174,7 @@ impl Cluster {
     /// Where the percentage of a place is.
     pub(super) fn beside(&self, place: &TargetPlace) -> Option<TargetPlace> {
         let entry = self.entries.iter().find(|e| e.place == *place)?;
-        Some(TargetPlace { key: entry.percent_key.clone()?, ..place.clone() })
+        Some(place.beside(entry.percent_key.as_ref()?))
     }
 
     /// Reads a target as the shell does.

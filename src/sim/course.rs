@@ -14,6 +14,7 @@ use crate::engine::{Places, Plan, Problem};
 
 use super::declared::{Declared, Occasion, Ordered};
 use super::draw::{begins, some_time};
+use super::elsewhere::Elsewhere;
 use super::leap::Leaps;
 use super::person::Hand;
 use super::random::Random;
@@ -42,6 +43,8 @@ pub struct Scene {
     pub labels: BTreeMap<String, String>,
     /// The Freezes that concern the schedule, by name.
     pub freezes: BTreeMap<String, FreezeSpec>,
+    /// What becomes of the phases of other schedules.
+    pub elsewhere: Elsewhere,
     /// When it is applied.
     pub at: Time,
     /// When nothing is looked at any more; long after everything that has a date where nothing is said.
@@ -70,7 +73,8 @@ impl Scene {
         };
         let environments = self.environments.iter().map(|e| (key(e), Ok(e.clone()))).collect();
         let freezes = self.freezes.iter().map(|(name, freeze)| (name.clone(), Ok(freeze.clone()))).collect();
-        let places = Places { environments, namespace_labels: self.labels.clone(), freezes };
+        let schedule = self.schedule.metadata.name.clone().unwrap_or_default();
+        let places = Places { schedule, environments, namespace_labels: self.labels.clone(), freezes };
         Plan::parse(namespace, &self.schedule.spec, &places)
     }
 
@@ -104,12 +108,14 @@ impl Scene {
         }
         let phases = plan.into_iter().flat_map(|p| &p.phases);
         let dates = phases.clone().flat_map(|p| [p.start, p.end]).flatten().map(|d| d.at);
-        let last = dates.chain(declared.last(self.zone())).chain([self.at]).max().unwrap_or(self.at);
+        let others = self.elsewhere.values().flatten().map(|(at, _)| *at);
+        let last = dates.chain(declared.last(self.zone())).chain(others).chain([self.at]).max().unwrap_or(self.at);
         let counted = phases.clone().filter_map(|p| Some(p.start_after?.2.delta()));
         let watch = plan.map_or(TimeDelta::zero(), |p| p.watch.delta());
         let soaks = phases.flat_map(|p| {
             let environments = i32::try_from(p.environments.len()).unwrap_or(1);
-            p.soaks().into_iter().map(move |(soak, _)| soak.delta() * environments * 2)
+            let soaks = p.soaks().into_iter().map(|soak| soak.duration).chain(p.lower_after);
+            soaks.map(move |takes| takes.delta() * environments * 2)
         });
         soaks.chain(counted).fold(last, |at, more| at + more) + watch + AFTERWARDS
     }
@@ -154,6 +160,7 @@ impl<'a> Course<'a> {
         let mut random = Random::new(!seed);
         let (environments, labels) = (scene.environments.clone(), scene.labels.clone());
         let mut world = World::of_namespace(&scene.schedule, environments, labels, scene.at, seed);
+        world.elsewhere.clone_from(&scene.elsewhere);
         for (name, freeze) in &scene.freezes {
             world.store.freeze(name, Some(freeze.clone()), scene.at);
         }
@@ -332,8 +339,9 @@ impl<'a> Course<'a> {
         transitions.extend(new);
         self.noticed.insert(name, Noticed { transitions, held: status.held.is_some(), at_point });
         let mut waits = Vec::new();
-        // That a soak takes its time is no news.
-        let news = |w: &&Wait| status.state == RunState::Gating || !w.message.starts_with("soaks until");
+        // That a soak takes its time is no news, nor is what was planned.
+        let usual = |w: &Wait| ["soaks until", "goes back as planned"].iter().any(|usual| w.message.starts_with(usual));
+        let news = |w: &&Wait| status.state == RunState::Gating || !usual(w);
         waits.extend(status.waits.iter().filter(news).map(|w| (format!("{:?}", w.gate), w.message.clone())));
         waits.extend(status.held.iter().map(|h| (format!("Held: {:?}", h.reason), h.message.clone())));
         self.wait(&step, waits);

@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 
 use crate::api::{FINALIZER, InterventionStatus, Time};
 use crate::engine::{
-    Decision, Finalizer, Lower, Motion, Observations, Order, Places, Plan, Policy, Probe, Problem, Run, State, View,
-    probes, step,
+    Decision, Finalizer, Lower, Motion, Observations, Order, Places, Plan, Policy, Probe, Problem, Raise, Run, State,
+    View, probes, step,
 };
 
 use super::fault::Request;
@@ -59,7 +59,7 @@ impl World {
         let mut lowered = Vec::new();
         self.retreat(&decision, &mut lowered)?;
         let advances = matches!(decision.motion, Motion::Advance(..));
-        if advances || !decision.seals.is_empty() || !decision.answers.is_empty() {
+        if advances || !decision.seals.is_empty() || !decision.answers.is_empty() || decision.completes_work() {
             // What raises, seals or answers is decided on what is true, not on what a cache shows.
             let Some(fresh) = self.told([TimeDelta::zero(); 3]) else { return Ok(now + TimeDelta::hours(1)) };
             told = fresh;
@@ -94,6 +94,8 @@ impl World {
         let Motion::Retreat(lowers, restarts) = &decision.motion else { return Ok(()) };
         for lower in lowers {
             if !sent.contains(lower) {
+                self.needed_by_nothing(lower, sent);
+                self.has_had_its_time(lower);
                 sent.push(lower.clone());
                 self.try_send(Request::Lower(lower.clone()))?;
             }
@@ -133,16 +135,22 @@ impl World {
     /// Flags up, once the state is stored.
     fn advance(&mut self, decision: &Decision) -> Result<(), Stop> {
         let Motion::Advance(raises, restarts) = &decision.motion else { return Ok(()) };
-        let mut taken = true;
+        let mut failed: Vec<Raise> = Vec::new();
         for raise in raises.iter().filter(|r| self.now <= r.send_by).cloned().collect::<Vec<_>>() {
+            if failed.iter().any(|f| raise.target.needs(&f.target)) {
+                failed.push(raise);
+                continue;
+            }
             self.people_win(&raise);
             self.remember(&raise);
-            match self.send(Request::Raise(raise)) {
+            self.needs_what_is_up(&raise);
+            match self.send(Request::Raise(raise.clone())) {
                 Err(Stop::Crashed) => return Err(Stop::Crashed),
-                result => taken &= result.is_ok(),
+                Err(Stop::Failed) => failed.push(raise),
+                Ok(()) => {}
             }
         }
-        if !taken {
+        if !failed.is_empty() {
             return Ok(());
         }
         for restart in restarts {
@@ -215,7 +223,7 @@ impl World {
             }
             Probe::Measure(measure) => {
                 let measured = self.metrics.measure(&measure, &self.cluster, self.now);
-                seen.measurements.insert((measure.run, measure.check), measured);
+                seen.note(measure, measured);
             }
         }
     }
@@ -228,14 +236,11 @@ impl World {
         let schedule = schedules.schedule.clone()?;
         let uid = schedule.metadata.uid.clone().unwrap_or_default();
         let (plan, policy) = self.parsed(&schedules);
-        let mut state = State { ledgers: self.ledgers.clone(), ..State::default() };
-        let mut unreadable = Vec::new();
-        for object in runs.runs.values().filter(|r| r.spec.schedule.uid == uid) {
-            match Run::read(object) {
-                Ok(run) => drop(state.runs.insert(run.name.clone(), run)),
-                Err(why) => unreadable.push(why),
-            }
-        }
+        let neighbours = self.neighbours_at(plan.as_deref().ok(), self.now - lags[1]);
+        let own = runs.runs.iter().filter(|(_, r)| r.spec.schedule.uid == uid);
+        let own = own.map(|(name, run)| (name.clone(), run.clone()));
+        let (runs, unreadable) = self.runs.read(own, Run::read);
+        let state = State { runs, ledgers: self.ledgers.clone() };
         let finalizers = schedule.metadata.finalizers.as_deref().unwrap_or_default();
         let view = View {
             namespace: self.original.namespace.clone(),
@@ -248,7 +253,7 @@ impl World {
             policy,
             status: schedule.status.clone().unwrap_or_default(),
             orders: open_orders(&orders),
-            neighbours: self.neighbours.clone(),
+            neighbours,
             unreadable,
             went_back: self.went_back,
         };
@@ -265,6 +270,7 @@ impl World {
                 let environments = seen.environments.iter().map(|(k, e)| (k.clone(), Ok((**e).clone())));
                 let freezes = seen.freezes.iter().map(|(name, freeze)| (name.clone(), Ok(freeze.clone())));
                 let places = Places {
+                    schedule: self.original.name.clone(),
                     environments: environments.collect(),
                     namespace_labels: self.labels.clone(),
                     freezes: freezes.collect(),

@@ -31,8 +31,10 @@ pub struct Dates {
     pub opens: Option<Time>,
     /// When its flag goes up.
     pub flips: Option<Time>,
-    /// When its soak is over; that of its last step.
+    /// When its soak is over; that of its last step. Where it goes back by plan, when it is back.
     pub soak_ends: Option<Time>,
+    /// When it goes back by plan.
+    pub lowers: Option<Time>,
     /// Its steps; none where all users are reached at once.
     pub steps: Vec<StepDates>,
     /// What it waits for before its flip.
@@ -87,15 +89,15 @@ impl Dates {
         let before = |w: &&Waited| flips.is_none_or(|flips| w.from <= flips);
         let gates: Vec<Waited> = gates.iter().filter(before).cloned().collect();
         // A soak that was cut short by a rollback ends when the one that followed it does.
-        let ends =
-            story.moves.iter().filter(|m| own(&m.step.phase, &m.step.environment) && m.to == RunState::Completed);
+        let ends = story.moves.iter().filter(|m| own(&m.step.phase, &m.step.environment) && m.completes());
         let soak_ends = ends.map(|m| m.at).max();
         let work = phase.kind == PhaseKind::Work;
         let turn = gates.iter().map(|w| w.from).chain(flips).chain(soak_ends.filter(|_| work)).min();
         let calendar = environment.calendar.as_ref().ok();
         let opens = turn.and_then(|turn| calendar?.next_open(turn));
         let steps = phase.steps.iter().map(|step| StepDates::of(story, phase, key, step.percent)).collect();
-        Self { environment: key.clone(), opens, flips, soak_ends, steps, gates, work }
+        let lowers = moved(RunState::Lowering);
+        Self { environment: key.clone(), opens, flips, soak_ends, lowers, steps, gates, work }
     }
 }
 
@@ -106,7 +108,8 @@ impl StepDates {
         let flipped = own.clone().find(|m| m.to == RunState::Flipping && m.percent == Some(percent));
         let flips = flipped.map(|m| m.at);
         let mut ends = own.filter(|m| m.from == RunState::Soaking && flips.is_some_and(|flips| m.at > flips));
-        let soak_ends = ends.find(|m| matches!(m.to, RunState::Flipping | RunState::Completed)).map(|m| m.at);
+        let soak_ends =
+            ends.find(|m| matches!(m.to, RunState::Flipping | RunState::Completed | RunState::Lowering)).map(|m| m.at);
         Self { percent, flips, soak_ends }
     }
 }

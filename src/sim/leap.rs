@@ -6,12 +6,14 @@
 //! either, and the world is there. Where it does, half the stretch is tried, and so on, and in the end every pass is made.
 //! So nothing depends on whether the deadlines that are looked up here are all there are: one that is missed costs time.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 
 use crate::analysis::{AnswerError, Judged, Outcome};
 use crate::api::{EnvironmentKey, RunState, Time};
 use crate::engine::laws::Violation;
-use crate::engine::{Question, RunLedger, Stage, State, View, step};
+use crate::engine::{Flip, Question, RunLedger, Stage, State, View, step};
 
 use super::check::noise;
 use super::metric::Sample;
@@ -40,6 +42,8 @@ pub struct Leaps {
     not_before: Option<Time>,
     /// How many in a row were not.
     failed: u32,
+    /// Something changes up to here: a leap to it was tried.
+    changes_by: Option<Time>,
 }
 
 impl Leaps {
@@ -50,8 +54,8 @@ impl Leaps {
     pub fn go_on(&mut self, world: &mut World, end: Time) -> Result<(), Violation> {
         let rests = self.sent == world.requests && self.not_before.is_none_or(|at| at <= world.now);
         if rests && world.is_at_rest() {
-            if world.leap(end) {
-                *self = Self { sent: world.requests, ..Self::default() };
+            if world.leap(end, &mut self.changes_by) {
+                *self = Self { sent: world.requests, changes_by: self.changes_by, ..Self::default() };
                 return Ok(());
             }
             // After a restart the very next pass may do.
@@ -61,6 +65,13 @@ impl Leaps {
         self.sent = world.requests;
         world.go_on(end)
     }
+}
+
+/// When a soak's time is over, when people are told where it stands, and when the flag goes back as planned.
+fn soak_edges(flip: &Flip, rolled_out: Time) -> Vec<Time> {
+    let soak = flip.soak();
+    let all = soak.updates.iter().chain([&soak.duration]).chain(&flip.armed.lower_after);
+    all.map(|after| rolled_out + after.delta()).collect()
 }
 
 impl World {
@@ -78,7 +89,10 @@ impl World {
 
     /// Whether nothing is on its way and no flag moves.
     fn is_at_rest(&self) -> bool {
-        let moves = |state| matches!(state, RunState::Flipping | RunState::Verifying | RunState::RollingBack);
+        let moves = |state| {
+            use RunState::{Flipping, Lowering, RollingBack, Verifying};
+            matches!(state, Flipping | Verifying | Lowering | RollingBack)
+        };
         let still = self.store.now.runs.values().all(|r| r.status.as_ref().is_some_and(|s| !moves(s.state)));
         let honest = self.faults.until.is_none_or(|until| until <= self.now)
             || (self.faults.stale == 0 && self.faults.unread == 0);
@@ -86,16 +100,19 @@ impl World {
     }
 
     /// Moves to the end of the stretch in which nothing changes; false where that is not worth it.
-    fn leap(&mut self, end: Time) -> bool {
+    fn leap(&mut self, end: Time, changes_by: &mut Option<Time>) -> bool {
         let Some(told) = self.told([TimeDelta::zero(); 3]) else { return false };
         let target = self.edges(&told.view, &told.state, end);
         let shortest = if self.metrics.away(self.now) { LONG_OUTAGE } else { SHORTEST };
-        let mut ahead = target - self.now;
+        let half = |ahead: TimeDelta| TimeDelta::seconds(ahead.num_seconds() / 2);
+        let known = changes_by.filter(|at| *at > self.now).map(|at| half(at - self.now));
+        let mut ahead = known.into_iter().chain([target - self.now]).min().unwrap_or_default();
         while ahead >= shortest {
             if self.try_leap(self.now + ahead) {
                 return true;
             }
-            ahead = TimeDelta::seconds(ahead.num_seconds() / 2);
+            *changes_by = Some(self.now + ahead);
+            ahead = half(ahead);
         }
         false
     }
@@ -105,12 +122,12 @@ impl World {
         let now = self.now;
         let noticed =
             self.acts.first().map(|(at, _)| *at).into_iter().chain(self.cluster.next_change(now)).chain([end]);
-        let noticed = noticed.min().unwrap_or(end) - LOOKS;
+        let noticed = noticed.chain(self.next_elsewhere(now)).min().unwrap_or(end) - LOOKS;
         let curves = self.environments.keys().filter_map(|e| self.metrics.edge(e, &self.cluster, now));
         let outages = self.metrics.next_outage_edge(now);
         let phases = view.plan.iter().flat_map(|p| &p.phases).flat_map(|p| [p.start, p.end]).flatten().map(|d| d.at);
         let own = state.runs.values().flat_map(|run| {
-            let soak = if let Stage::Soaking(flip, at) = &run.stage { Some(*at + flip.soak().0.delta()) } else { None };
+            let soak = if let Stage::Soaking(flip, at) = &run.stage { soak_edges(flip, *at) } else { Vec::new() };
             let gating = matches!(run.stage, Stage::Gating).then(|| view.step_of(run)).flatten();
             let opens = gating.and_then(|(_, step)| step.calendar.as_ref().ok()?.edge(now, noticed));
             run.waits.iter().filter_map(|w| w.until).chain(soak).chain(opens)
@@ -151,7 +168,8 @@ impl World {
 
     fn fill_one(&self, environment: &EnvironmentKey, ledger: &mut RunLedger, to: Time) -> bool {
         self.fill_quiet(environment, ledger, to);
-        for check in ledger.checks.iter_mut().filter(|c| c.latched().is_none()) {
+        ledger.calm = None;
+        for check in ledger.checks.iter_mut().filter(|c| c.latched().is_none()).map(Arc::make_mut) {
             if self.metrics.away(to) {
                 let sentence = "the simulated Prometheus does not answer".to_owned();
                 let judged = Judged { outcome: Outcome::Error(AnswerError::Query), sentence, value: None };

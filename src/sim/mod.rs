@@ -14,6 +14,7 @@ mod course;
 mod daemon;
 mod declared;
 mod draw;
+mod elsewhere;
 mod fault;
 mod forecast;
 mod leap;
@@ -34,6 +35,7 @@ pub use declared::{
     Between, Crashes, Declared, DeclaredCurve, DeclaredOutage, Drift, HandSet, Occasion, Ordered, Place, Quality,
     Reaction, Rollout, SinceFlip,
 };
+pub use elsewhere::Elsewhere;
 pub use fault::{Fate, Faults, Request};
 pub use forecast::{Dates, Finish, LIVES, StepDates, quantile};
 pub use leap::Leaps;

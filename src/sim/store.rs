@@ -8,7 +8,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{
     Environment, EnvironmentKey, FINALIZER, FreezeSpec, Intervention, InterventionSpec, InterventionStatus,
-    MigrationRun, MigrationRunStatus, MigrationSchedule, MigrationScheduleSpec, MigrationScheduleStatus, Time,
+    MigrationRun, MigrationRunSpec, MigrationRunStatus, MigrationSchedule, MigrationScheduleSpec,
+    MigrationScheduleStatus, Time,
 };
 use crate::engine::Run;
 
@@ -161,7 +162,7 @@ impl Store {
         if self.now.runs.contains_key(&run.name) {
             return Err(Refusal::Conflict);
         }
-        let mut object = MigrationRun::new(&run.name, run.spec.clone());
+        let mut object = MigrationRun::new(&run.name, MigrationRunSpec::clone(&run.spec));
         object.metadata.namespace = Some(run.namespace.clone());
         object.metadata.creation_timestamp = Some(meta_time(at));
         object.metadata.resource_version = Some(self.version());

@@ -92,6 +92,13 @@ pub struct End {
     pub value: String,
 }
 
+impl Move {
+    /// Whether what comes after may begin: its soak is over, or it is back as planned.
+    pub fn completes(&self) -> bool {
+        self.to == RunState::Completed || (self.from, self.to) == (RunState::Lowering, RunState::Finished)
+    }
+}
+
 impl Story {
     /// When the first run of an environment in a phase moved like this.
     pub fn first(&self, phase: &str, environment: &EnvironmentKey, from: RunState, to: RunState) -> Option<Time> {
@@ -101,7 +108,7 @@ impl Story {
 
     /// When every environment was complete, if that came to be.
     pub fn finish(&self) -> Option<Time> {
-        let completed = self.moves.iter().filter(|m| m.to == RunState::Completed).map(|m| m.at).max();
+        let completed = self.moves.iter().filter(|m| m.completes()).map(|m| m.at).max();
         completed.filter(|_| self.outcome == Outcome::Completed)
     }
 }

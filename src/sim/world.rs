@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use crate::api::{Environment, EnvironmentKey, MigrationSchedule, Time};
+use crate::api::{Environment, EnvironmentKey, MigrationRun, MigrationSchedule, Time};
 use crate::engine::laws::{Sent, TargetWrite, Trace, Turn, Violation};
-use crate::engine::{EnvironmentPlan, Neighbours, Places, Plan, RunLedger, Stamp, StampKind, Update, WorkloadKey};
+use crate::engine::{
+    EnvironmentPlan, Neighbours, Places, Plan, ReadRuns, RunLedger, Stamp, StampKind, TargetPlan, Update, WorkloadKey,
+};
 
 use super::cluster::{Cluster, Entry, Refusal};
 use super::daemon::PlanCache;
+use super::elsewhere::Elsewhere;
 use super::fault::{Fate, Faults, Request};
 use super::metric::Metrics;
 use super::person::{Act, Original};
@@ -34,6 +37,8 @@ pub struct World {
     pub faults: Faults,
     /// What other schedules hold.
     pub neighbours: Neighbours,
+    /// What becomes of the phases of other schedules.
+    pub elsewhere: Elsewhere,
     /// What people will do.
     pub acts: Vec<(Time, Act)>,
     /// What reached the store and the targets.
@@ -57,6 +62,7 @@ pub struct World {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) ledgers: BTreeMap<String, RunLedger>,
     pub(super) plans: PlanCache,
+    pub(super) runs: ReadRuns<MigrationRun>,
     pub(super) wake: Time,
     pub(super) down_until: Time,
     pub(super) orders: u64,
@@ -108,6 +114,7 @@ impl World {
             metrics: Metrics::default(),
             faults: Faults::default(),
             neighbours: Neighbours::default(),
+            elsewhere: Elsewhere::new(),
             acts: Vec::new(),
             trace: Vec::new(),
             sent: Vec::new(),
@@ -123,6 +130,7 @@ impl World {
             labels,
             ledgers: BTreeMap::new(),
             plans: PlanCache::default(),
+            runs: ReadRuns::default(),
             wake: now,
             down_until: now,
             orders: 0,
@@ -154,7 +162,9 @@ impl World {
 
     fn declare(&mut self, step: &EnvironmentPlan) {
         let Ok(flip) = &step.flip else { return };
-        for target in &flip.targets {
+        // A later phase may raise again what a trial has put back.
+        let new = |target: &&TargetPlan| self.cluster.entries.iter().all(|e| e.place != target.place);
+        for target in flip.targets.iter().filter(new).collect::<Vec<_>>() {
             let workload = |w: &crate::api::WorkloadRef| WorkloadKey {
                 namespace: target.place.namespace.clone(),
                 workload: w.clone(),
@@ -259,7 +269,7 @@ impl World {
             }
             Request::Lower(lower) => {
                 self.cluster.lower(lower, now)?;
-                self.written(&lower.target.place, &lower.stamp, StampKind::Closed);
+                self.written(&lower.target.place, &lower.stamp, lower.stamp.kind);
             }
             Request::Seal(seal) => {
                 self.cluster.seal(seal, now)?;

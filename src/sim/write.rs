@@ -30,9 +30,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// Value and stamp in one request, on this object whatever its version.
+    /// Value and stamp in one request, on this object whatever its version, but for one that goes back by plan.
     pub fn lower(&mut self, lower: &Lower, now: Time) -> Result<(), Refusal> {
-        self.found(&lower.target, None)?;
+        self.found(&lower.target, lower.resource_version.as_deref())?;
         self.write(&lower.target, (&lower.target.values.disabled.clone(), Percent::NOBODY), &lower.stamp, now);
         Ok(())
     }
@@ -79,8 +79,7 @@ impl Cluster {
         self.edit(&target.place, now, |holder| {
             put(holder, &target.place, value, &by);
             if let Some(key) = &target.percent_key {
-                let beside = TargetPlace { key: key.clone(), ..target.place.clone() };
-                put(holder, &beside, &FlagValue::Text(percent.to_string()), &by);
+                put(holder, &target.place.beside(key), &FlagValue::Text(percent.to_string()), &by);
             }
             own(&mut holder.stamps, target.flag.clone(), &stamp.text(), &by);
         });

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use hoist::api::{MigrationRun, RunState};
+use hoist::engine::steady;
 use hoist::sim::World;
 
 use crate::stage::{Plan, Stage};
@@ -16,10 +17,8 @@ type Story = BTreeMap<(String, String, i64), Vec<Told>>;
 
 /// What happened to each run; numbers are each world's own.
 fn story<'a>(runs: impl IntoIterator<Item = &'a MigrationRun>) -> Story {
-    let number = |word: &&str| word.trim_start_matches(|c: char| !c.is_alphanumeric()).starts_with(char::is_numeric);
-    let words = |text: &str| text.split_whitespace().filter(|w| !number(w)).collect::<Vec<_>>().join(" ");
     let of = |run: &'a MigrationRun| {
-        let told = run.status.iter().flat_map(|s| &s.transitions).map(|t| (t.from, t.to, words(&t.reason)));
+        let told = run.status.iter().flat_map(|s| &s.transitions).map(|t| (t.from, t.to, steady(&t.reason)));
         ((run.spec.phase.clone(), run.spec.environment.name.clone(), run.spec.epoch), told.collect())
     };
     runs.into_iter().map(of).collect()

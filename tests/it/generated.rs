@@ -56,6 +56,26 @@ fn every_mutant_still_applies() {
     }
 }
 
+/// What an edit of a field does is part of what the field is: `kubectl explain` says it.
+#[test]
+fn every_field_of_a_schedule_says_when_an_edit_takes_effect() {
+    let told = ["at once", "keeps", "not begun yet"];
+    let (mut seen, mut silent) = (0, Vec::new());
+    each_schema(|path, schema| {
+        let field = path.strip_prefix("MigrationSchedule.spec.");
+        let field = field.map(|field| field.strip_prefix("phases[].").unwrap_or(field));
+        if field.is_some_and(|field| !field.contains(['.', '[', '{'])) {
+            seen += 1;
+            let description = schema["description"].as_str().unwrap_or_default().replace('\n', " ");
+            if !told.iter().any(|word| description.contains(word)) {
+                silent.push(path.to_owned());
+            }
+        }
+    });
+    assert!(seen > 20, "{seen} fields");
+    assert!(silent.is_empty(), "{silent:?}");
+}
+
 /// Calls `visit` with the path and every schema below `spec` and `status` of every kind.
 fn each_schema(mut visit: impl FnMut(&str, &Value)) {
     for crd in crds() {

@@ -15,6 +15,7 @@ mod bad_days;
 mod calendar;
 mod contract;
 mod crds;
+mod elsewhere;
 mod fixture;
 mod generated;
 mod journey;

@@ -5,7 +5,7 @@ use hoist::api::{MigrationRun, RunState};
 use serde_json::{Value, json};
 
 use crate::alike::as_simulated;
-use crate::fixture::eventually;
+use crate::fixture::{FLAG, eventually};
 use crate::stage::{Plan, Stage};
 
 /// An environment of the stage as a phase names it.
@@ -185,5 +185,73 @@ async fn people_let_pass_what_they_name_and_nothing_else() {
     let (code, told) = order(&["rollback", "--environment", "us"]);
     assert!(code == Some(0), "{told}");
     stage.reaches("us", RunState::RolledBack).await;
+    assert_eq!(stage.value("eu").await.as_deref(), Some("true"));
+}
+
+/// A flag that needs another is named first, goes up second and comes down first; a breach takes both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flag_goes_up_after_the_one_that_it_needs_and_down_before_it() {
+    let mut stage = Stage::with_whole_config_maps(&["eu"]).await;
+    stage.start_controller();
+    let eu = stage.place("eu");
+    eu.kubectl(&["create", "configmap", "reads", "--from-literal=NEW_READS=false"]).await.expect("created");
+    let target = json!([{ "op": "add", "path": "/spec/flags/-", "value":
+        { "name": "NEW_READS", "targets": [{ "configMap": { "name": "reads" } }] } }]);
+    let patch = ["patch", "environment/eu", "--type=json", "-p", &target.to_string()];
+    eu.kubectl(&patch).await.expect("the Environment is patched");
+    let flag = |name: &str, requires: &[&str]| json!({ "name": name, "values": { "enabled": "true", "disabled": "false" }, "requires": requires });
+    let plan = Plan::quick("10m").with("/flags", json!([flag("NEW_READS", &[FLAG]), flag(FLAG, &[])]));
+    stage.apply(&plan).await.expect("applied");
+    stage.reaches("eu", RunState::Soaking).await;
+    let written = written(&stage).await;
+    assert!(written[0] < written[1], "what is needed is up first: {written:?}");
+    stage.place("eu").app.set_behaviour(&[("errors-when-enabled", "0.5")]).await;
+    stage.reaches("eu", RunState::RolledBack).await;
+    let put_back = self::written(&stage).await;
+    assert!(written[1] < put_back[1] && put_back[1] < put_back[0], "and down last: {written:?} {put_back:?}");
+    let both = ["get", "configmaps", "reads", "conduit-flags", "-o", "jsonpath={.items[*].data}"];
+    let both = stage.place("eu").kubectl(&both).await.expect("they are there");
+    assert!(!both.contains("true"), "{both}");
+}
+
+/// The versions at which the needed flag and the one that needs it were written last; etcd counts all writes together.
+async fn written(stage: &Stage) -> [u64; 2] {
+    let version = async |name: &str| {
+        let get = ["get", "configmap", name, "-o", "jsonpath={.metadata.resourceVersion}"];
+        stage.place("eu").kubectl(&get).await.expect("it is there").trim().parse::<u64>().expect("a version")
+    };
+    [version("conduit-flags").await, version("reads").await]
+}
+
+/// A trial goes back by plan, says so on the way, and closes nothing: a second phase raises the flag in the same place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_goes_back_by_plan_and_the_flag_is_raised_there_again() {
+    let mut stage = Stage::with_whole_config_maps(&["eu"]).await;
+    stage.start_controller();
+    let phases = json!([
+        { "name": "trial", "number": "0", "environments": [place(&stage, "eu")], "lowerAfter": "14s" },
+        { "name": "for-good", "number": "1", "environments": [place(&stage, "eu")] },
+    ]);
+    stage.apply(&Plan::quick("8s").with("/phases", phases)).await.expect("applied");
+    let says = |r: &MigrationRun| {
+        let waits = r.status.iter().flat_map(|s| &s.waits);
+        waits.clone().any(|w| w.message.starts_with("goes back as planned at") && w.until.is_some())
+    };
+    stage.run_that("eu to say when it goes back", "eu", says).await;
+    let told = stage.hoist(&["explain", &stage.name()]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("next: trial ") && told.contains("goes back as planned at"), "{told}");
+    stage.reaches("eu", RunState::Lowering).await;
+    let table = stage.kubectl(&["get", "migrationruns"]).await.expect("a table");
+    assert!(table.contains("Lowering"), "{table}");
+    let wait = ["wait", "migrationschedule/repo", "--for=condition=Completed", "--timeout=120s"];
+    stage.kubectl(&wait).await.expect("the schedule completes");
+    let (trial, good) = (of_phase(&stage, "trial").await, of_phase(&stage, "for-good").await);
+    let up = turned(&trial, RunState::Lowering) - turned(&trial, RunState::Soaking);
+    assert!((TimeDelta::seconds(14)..TimeDelta::seconds(20)).contains(&up), "{up}");
+    assert!(turned(&good, RunState::Flipping) >= turned(&trial, RunState::Finished), "one after the other");
+    let last = trial.status.and_then(|s| s.transitions.last().map(|t| t.reason.clone())).expect("a transition");
+    assert!(last.starts_with("put back after 14s as planned: ") && last.contains("back on the old value"), "{last}");
+    assert_eq!(good.status.map(|s| s.state), Some(RunState::Finished));
     assert_eq!(stage.value("eu").await.as_deref(), Some("true"));
 }

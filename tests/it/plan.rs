@@ -32,6 +32,22 @@ fn a_schedule_in_which_nothing_fits_is_warned_of() {
 }
 
 #[test]
+fn a_trial_says_when_it_goes_back() {
+    let trial = "tests/it/golden/trial.yaml";
+    let output = plan(&[trial]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    expect_file![golden("plan-trial.txt")].assert_eq(&text(&output.stdout));
+    let told = json(&[trial]);
+    let (first, second) = (&told["phases"][0]["environments"][0], &told["phases"][1]["environments"][0]);
+    let lowers = first["lowers"].as_str().expect("a time");
+    assert!(lowers.starts_with("2025-05-01T08:"), "{lowers}");
+    assert!(second["flips"].as_str().is_some_and(|at| at.starts_with("2025-05-02T08:")), "{second}");
+    assert_eq!(second.get("lowers"), None, "the second stays");
+    let page = text(&plan(&[trial, "-o", "html"]).stdout);
+    assert!(page.contains("goes back as planned"), "{page}");
+}
+
+#[test]
 fn json_and_yaml_have_their_shape() {
     let told = json(&["tests/it/golden/conflicts.yaml"]);
     let keys = |v: &Value| v.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
@@ -116,4 +132,25 @@ pub fn stands_by_itself(page: &[u8]) {
     for wanted in ["prefers-color-scheme: dark", "viewport", "<table>", "<svg", "aria-labelledby", "<caption>"] {
         assert!(page.contains(wanted), "{wanted}");
     }
+}
+
+/// The dates of the other count, whichever comes first in the files; what is in no file is said.
+#[test]
+fn schedules_that_wait_for_each_other() {
+    let output = plan(&["tests/it/golden/waits.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    expect_file![golden("plan-waits.txt")].assert_eq(&text(&output.stdout));
+    let told = json(&["tests/it/golden/waits.yaml", "--schedule", "checkout"]);
+    let warned: Vec<_> = told["warnings"].as_array().expect("a list").iter().map(|w| &w["path"]).collect();
+    assert_eq!(warned, ["spec.phases[1].after[1]"]);
+    let flips = &told["phases"][0]["environments"][0]["flips"];
+    assert!(flips.as_str().expect("a moment").starts_with("2025-05-01T01:02:"), "{flips}");
+    let never =
+        json(&["tests/it/golden/waits.yaml", "--schedule", "checkout", "--world", "tests/it/golden/waits-world.yaml"]);
+    assert_eq!(never["finish"]["earliest"], Value::Null, "the other is rolled back in its first phase");
+    let gate = &never["phases"][0]["environments"][0]["gates"][1];
+    assert_eq!(
+        gate["message"],
+        "waits for billing/staging: phase staging of schedule billing was rolled back in stage-b"
+    );
 }

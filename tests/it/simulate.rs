@@ -196,3 +196,16 @@ fn the_world_of_the_docs_is_one() {
 fn the_page_stands_by_itself() {
     super::plan::stands_by_itself(&simulate(&[SHORT, "--world", "breach-in=eu", "-o", "html"]).stdout);
 }
+
+#[test]
+fn a_schedule_lives_as_the_one_that_it_waits_for_lets_it() {
+    let files = ["tests/it/golden/waits.yaml", "--schedule", "checkout"];
+    let output = simulate(&files);
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("phase staging of schedule billing is not complete in stage-b (until "), "{told}");
+    let taken = "schedule infra/cluster is in none of the files; its phase upgrade is taken to be complete";
+    assert!(told.contains(&format!("warning: {taken} (tests/it/golden/waits.yaml:12:")), "{told}");
+    let broken = simulate(&[files.as_slice(), &["--world", "tests/it/golden/waits-world.yaml"]].concat());
+    assert_eq!(broken.status.code(), Some(4), "{}", text(&broken.stdout));
+}

@@ -221,14 +221,14 @@ fn ways(trace: &[Record]) -> Vec<String> {
             wrong.push(format!("a target was written without a stamp: {}", record.told()));
         }
     }
-    for record in trace.iter().filter(|r| r.tells == Some(RunState::RollingBack)) {
+    for record in trace.iter().filter(|r| matches!(r.tells, Some(RunState::RollingBack | RunState::Lowering))) {
         let run = format!("{}/{}", record.namespace, record.name);
         let lowered = trace.iter().any(|r| {
             let sent = r.is_write() && r.lowers.as_ref() == Some(&run);
             sent && r.came <= record.came
         });
         if !lowered {
-            wrong.push(format!("a rollback was told before anything was lowered: {}", record.told()));
+            wrong.push(format!("a way back was told before anything was lowered: {}", record.told()));
         }
     }
     wrong

@@ -191,7 +191,7 @@ async fn end(scene: &Scene) -> Told<End> {
         let spec = run.spec;
         let status = run.status.ok_or("a run without a status")?;
         let held = status.held.map(|h| format!(" held {:?}", h.reason)).unwrap_or_default();
-        let soak = status.armed.map(|a| format!(" soak {}", a.soak)).unwrap_or_default();
+        let soak = status.armed.map(|a| format!(" soak {}", a.soak.duration)).unwrap_or_default();
         let name = format!("{} {} epoch {}", spec.schedule.name, spec.environment.name, spec.epoch);
         end.runs.push(format!("{name}: {}{held}{soak}", status.state));
     }

@@ -11,6 +11,8 @@ unset UPDATE_EXPECT
 export RUST_BACKTRACE=0
 
 ROOT=$PWD
+# Tests that compare with a file look for it here, when cargo does not run them.
+export CARGO_MANIFEST_DIR=$ROOT
 CARGO=${CARGO:-cargo}
 HERE=tests/mutants
 # Seconds; whoever comes to no end in that hangs. The quick tests of a sound engine take a few of them.

@@ -59,7 +59,7 @@ fn rows(planning: &Planning, text: &mut String) {
     }
 }
 
-/// The steps of an environment, in sentences.
+/// The steps of an environment, and when it goes back by plan, in sentences.
 pub(super) fn steps(staged: &Staged, dates: &Dates) -> Vec<String> {
     let at = |at: Option<Time>| at.map_or_else(|| "never".to_owned(), |at| staged.minute(at));
     let told = dates.steps.iter().map(|step| match step.flips {
@@ -68,7 +68,8 @@ pub(super) fn steps(staged: &Staged, dates: &Dates) -> Vec<String> {
             format!("{} % of the users from {}, soaks until {}", step.percent, staged.minute(flips), at(step.soak_ends))
         }
     });
-    told.collect()
+    let lowers = dates.lowers.map(|at| format!("goes back as planned {}", staged.minute(at)));
+    told.chain(lowers).collect()
 }
 
 /// When it is done, in sentences.

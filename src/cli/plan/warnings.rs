@@ -24,6 +24,7 @@ pub(super) fn warnings(
     phases: &[Phase],
 ) -> Vec<Warning> {
     let mut look = Look { files, staged, found: files.warnings(staged.planned) };
+    look.found.extend(files.unlisted(staged.planned));
     look.windows();
     for (phase, planned) in phases.iter().zip(plan.into_iter().flat_map(|p| &p.phases)) {
         look.freezes(phase, planned);

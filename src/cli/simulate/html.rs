@@ -20,7 +20,7 @@ pub(super) fn section(staged: &Staged, story: &Story, seed: u64) -> Section {
         vec![format!("Simulated in the world {}, seed {seed}, from {}.", staged.world, staged.minute(story.from))];
     about.push(format!("All times are those of {}.", staged.zone.name()));
     about.extend(sentences(staged));
-    about.extend(staged.note());
+    about.extend(staged.notes());
     Section {
         title: staged.planned.name(),
         about,
@@ -42,6 +42,8 @@ fn happens(m: &Move) -> String {
         RunState::Verifying => "is on",
         RunState::Soaking => "is watched",
         RunState::Completed => "is done",
+        RunState::Lowering => "is being switched back, as planned",
+        RunState::Finished if m.from == RunState::Lowering => "is off again, as planned",
         RunState::Finished => "is closed",
         RunState::RollingBack => "is being switched back",
         RunState::RolledBack => "is off again",

@@ -24,7 +24,7 @@ pub(super) fn table(staged: &Staged, story: &Story, seed: u64) -> String {
         let _ = writeln!(text, "{sentence}");
     }
     text.push('\n');
-    if let Some(note) = staged.note() {
+    for note in staged.notes() {
         let _ = writeln!(text, "warning: {note}\n");
     }
     let lines = lines(staged, story, states, gate);

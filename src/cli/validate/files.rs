@@ -13,6 +13,7 @@ use super::report::{Finding, Report, Severity};
 use super::source::Source;
 use super::world;
 use crate::api::{Environment, EnvironmentKey, Freeze, FreezeSpec, MigrationSchedule, MigrationScheduleSpec, Time};
+use crate::engine::ElsewherePhase;
 use crate::sim::Declared;
 
 /// Files that hold what they should.
@@ -171,6 +172,17 @@ impl Planned {
         format!("{}/{}", self.object.namespace, self.object.name)
     }
 
+    /// What its `after` names of other schedules, with the path of each name.
+    pub(in crate::cli) fn elsewhere(&self) -> impl Iterator<Item = (String, ElsewherePhase)> {
+        let named = ElsewherePhase::named_by(&self.schedule.spec, &self.object.namespace);
+        named.map(|(i, j, other)| (format!("spec.phases[{i}].after[{j}]"), other))
+    }
+
+    /// Its namespace.
+    pub(in crate::cli) fn namespace(&self) -> &str {
+        &self.object.namespace
+    }
+
     /// The Environments' keys, in the order in which the schedule names them.
     pub(in crate::cli) fn keys(&self) -> Vec<EnvironmentKey> {
         named(&self.object.namespace, &self.schedule.spec)
@@ -178,6 +190,26 @@ impl Planned {
 }
 
 impl Files {
+    /// The place of a phase's schedule among those of the files.
+    pub(in crate::cli) fn place_of(&self, other: &ElsewherePhase) -> Option<usize> {
+        let is = |p: &Planned| (&p.object.namespace, &p.object.name) == (&other.namespace, &other.schedule);
+        self.schedules.iter().position(is)
+    }
+
+    /// What a schedule waits for that is in none of the files.
+    pub(in crate::cli) fn unlisted(&self, of: &Planned) -> Vec<Warning> {
+        let unlisted = of.elsewhere().filter(|(_, other)| self.place_of(other).is_none());
+        let told = unlisted.filter_map(|(path, other)| {
+            let schedule = other.schedule_seen_from(of.namespace());
+            let message = format!(
+                "schedule {schedule} is in none of the files; its phase {} is taken to be complete",
+                other.phase
+            );
+            self.at(of, &path, message, "give its file too, so that its dates count")
+        });
+        told.collect()
+    }
+
     /// What `hoist validate` warns of in a schedule and its Environments.
     pub(in crate::cli) fn warnings(&self, of: &Planned) -> Vec<Warning> {
         let within = |o: &Object, f: &Finding| {

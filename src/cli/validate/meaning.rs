@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 
+use super::across;
 use super::report::{Finding, Severity};
 use super::tree::Node;
 use crate::api::{Environment, EnvironmentKey, MigrationSchedule, MigrationScheduleSpec, Time};
@@ -51,22 +52,29 @@ pub(super) fn findings(objects: &[Object], now: Time) -> Vec<Finding> {
             }
         }
     }
+    let (mut schedules, mut unreadable) = (Vec::new(), Vec::new());
     for object in objects.iter().filter(|object| object.kind == "MigrationSchedule") {
         match object.parse::<MigrationSchedule>() {
-            Err(finding) => findings.push(finding),
+            Err(finding) => {
+                findings.push(finding);
+                unreadable.push(object);
+            }
             Ok(schedule) => {
                 let labels = namespace_labels(&object.namespace, objects, environments.values().flatten());
                 let own = schedule.metadata.labels.clone().unwrap_or_default();
                 let concerning = freezes.iter().filter(|(_, freeze)| freeze.concerns(&own, &labels)).cloned();
                 let places = Places {
+                    schedule: object.name.clone(),
                     freezes: concerning.map(|(name, freeze)| (name, Ok(freeze))).collect(),
                     environments: environments.clone(),
                     namespace_labels: labels,
                 };
                 object.plan(&schedule.spec, &places, now, &mut findings);
+                schedules.push((object, schedule));
             }
         }
     }
+    findings.extend(across::findings(&schedules, &unreadable));
     for object in objects.iter().filter(|object| object.kind == "Intervention") {
         findings.extend(object.parse::<crate::api::Intervention>().err());
     }

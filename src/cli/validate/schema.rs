@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::hint::{did_you_mean, nearest};
 use super::report::Severity;
 use super::tree::{Content, Entry, Node};
-use crate::api::{CLOCK, MOMENT, Moment, YEAR_DAY, YearDay};
+use crate::api::{AFTER, CLOCK, MOMENT, Moment, YEAR_DAY, YearDay};
 
 /// A difference from the schema.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ const ZONE: &str = "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$";
 const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// What the patterns of our resources ask for, in words.
-const PATTERNS: [(&str, &str); 18] = [
+const PATTERNS: [(&str, &str); 19] = [
     (SUBDOMAIN, "lower-case letters, digits, `-` and `.`, such as `repository-pattern`"),
     (LABEL, "lower-case letters, digits and `-`, such as `conduit-eu`"),
     ("^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "lower-case letters, digits and `-`, such as `canary`"),
@@ -69,6 +69,7 @@ const PATTERNS: [(&str, &str); 18] = [
     (ZONE, "the name of a zone of the IANA database, such as Etc/UTC or Europe/Berlin"),
     (CLOCK, "a time of the day such as \"09:00\""),
     (YEAR_DAY, "a day of the year such as \"12-20\""),
+    (AFTER, "`eu`, a phase of another schedule as `other/eu`, or one in another namespace as `team/other/eu`"),
     (MOMENT, "a date such as 2025-05-05, or a moment such as 2025-05-05T09:00:00Z"),
 ];
 

@@ -70,6 +70,7 @@ fn known(around: &[&Planned]) -> Vec<Known> {
             environments: planned.environments.clone(),
             labels: planned.labels.clone(),
             freezes: planned.freezes.clone(),
+            elsewhere: crate::sim::Elsewhere::new(),
             at: crate::api::Time::default(),
             until: None,
         };

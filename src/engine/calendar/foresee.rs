@@ -133,12 +133,14 @@ fn course(phase: &PhasePlan, begins: Time) -> Option<Course> {
         let calendar = environment.calendar.as_ref().ok()?;
         let mut end = calendar.next_open(free.unwrap_or(begins).max(begins))?;
         opens = opens.or(Some(end));
-        for (soak, covers) in phase.soaks() {
+        let mut rolled_out = end;
+        for soak in phase.soaks() {
             let at = calendar.next_open(end)?;
-            let seen = super::covered_at(covers, environment.zone, at);
-            end = seen.map_or(at, |(_, seen)| seen).max(at + soak.delta());
+            rolled_out = at;
+            let seen = super::covered_at(&soak.covers, environment.zone, at);
+            end = seen.map_or(at, |(_, seen)| seen).max(at + soak.duration.delta());
         }
-        ends.push(end);
+        ends.push(phase.lower_after.map_or(end, |after| end.max(rolled_out + after.delta())));
     }
     Some(Course { opens: opens?, ends: ends.into_iter().max()? })
 }

@@ -35,13 +35,13 @@ impl Orders {
             let last = run.transitions.last();
             run.stage == Stage::Skipped && last.is_some_and(|t| t.actor == by) && super::meant(order, run)
         };
-        let mut left_out: Vec<String> = state.runs.values().filter(own).map(Run::label).collect();
+        let mut left_out: Vec<String> = state.all().filter(own).map(Run::label).collect();
         if view.deleting {
             return Err("the schedule is being deleted".to_owned());
         }
         let reason = format!("left out: {}", order.spec.reason);
         let gating = |run: &&Run| run.stage == Stage::Gating && is_latest(state, run) && super::meant(order, run);
-        for run in state.runs.values().filter(gating) {
+        for run in state.all().filter(gating) {
             left_out.push(run.label());
             self.skipped.push((run.name.clone(), reason.clone(), by.clone()));
         }
@@ -110,7 +110,7 @@ impl Orders {
 fn known(view: &View, state: &State, check: &str) -> Result<(), String> {
     let planned = view.plan.iter().flat_map(|plan| plan.steps()).filter_map(|(_, e)| e.flip.as_ref().ok());
     let planned = planned.flat_map(|f| &f.checks);
-    let armed = state.runs.values().filter_map(|r| r.stage.flip()).flat_map(|f| &f.armed.checks);
+    let armed = state.all().filter_map(|r| r.stage.flip()).flat_map(|f| &f.armed.checks);
     let names: Vec<&str> = planned.chain(armed).map(|c| c.name.as_str()).collect();
     if names.contains(&check) {
         return Ok(());

@@ -12,6 +12,7 @@ use crate::api::{
 use crate::engine::decision::OrderAnswer;
 use crate::engine::gate::is_latest;
 use crate::engine::state::{Run, Stage, State, place_label};
+use crate::engine::target::digest;
 use crate::engine::view::{Order, View};
 
 /// The most pauses that people can have in force. A status holds one more.
@@ -128,12 +129,12 @@ impl Orders {
 
     fn rollback(&mut self, view: &View, state: &State, order: &Order) -> Result<String, String> {
         let actor = actor(order);
-        let already = state.runs.values().filter(|r| r.stage.rollback().is_some_and(|b| b.actor == actor));
+        let already = state.all().filter(|r| r.stage.rollback().is_some_and(|b| b.actor == actor));
         let mut names: Vec<String> = already.map(Run::label).collect();
         // An order from before the epoch is not about it, whatever a cache still shows.
         let older = |r: &Run| r.spec.opened_by.as_ref().is_some_and(|o| o.at > order.at);
         let is_meant = |r: &&Run| r.stage.raised().is_some() && meant(order, r) && !older(r);
-        let raised: Vec<&Run> = state.runs.values().filter(is_meant).collect();
+        let raised: Vec<&Run> = state.all().filter(is_meant).collect();
         if let Some(run) = raised.iter().find(|r| !r.writes(view.mode())) {
             return Err(format!("mode is Observe, so Hoist never writes {}; set the flag back by hand", run.label()));
         }
@@ -142,7 +143,7 @@ impl Orders {
             self.rollbacks.insert(run.name.clone(), (actor.clone(), order.spec.reason.clone()));
         }
         match names.as_slice() {
-            [] if state.runs.values().any(|r| r.stage.state() == RunState::Finished && meant(order, r)) => {
+            [] if state.all().any(|r| r.stage.state() == RunState::Finished && meant(order, r)) => {
                 Err("what is meant is finished and no longer watched; set the flag back by hand".to_owned())
             }
             [] => Err("no raised flag is meant; use Pause to stop what has not been raised yet".to_owned()),
@@ -153,7 +154,7 @@ impl Orders {
     fn retry(&mut self, view: &View, state: &State, order: &Order, now: Time) -> Result<String, String> {
         let name = order.spec.run.as_deref().unwrap_or_default();
         let opened = |r: &Run| r.spec.opened_by.as_ref().is_some_and(|o| o.intervention == order.name);
-        if let Some(run) = state.runs.values().chain(&self.opened).find(|r| opened(r)) {
+        if let Some(run) = state.all().chain(&self.opened).find(|r| opened(r)) {
             return Ok(format!("opened epoch {} as run {}", run.spec.epoch, run.name));
         }
         let run = state.runs.get(name).ok_or_else(|| format!("this schedule has no run {name}"))?;
@@ -178,7 +179,7 @@ impl Orders {
             format_version: FORMAT_VERSION,
             epoch: run.spec.epoch + 1,
             opened_by: Some(OpenedBy { intervention: order.name.clone(), at: order.at }),
-            ..run.spec.clone()
+            ..MigrationRunSpec::clone(&run.spec)
         };
         if released {
             self.skipped.push((run.name.clone(), "a Retry opened the next epoch".to_owned(), "hoist".to_owned()));
@@ -192,7 +193,7 @@ impl Orders {
 
 /// Refuses an order that is about nothing of the schedule.
 fn something_is_meant(view: &View, state: &State, order: &Order) -> Result<(), String> {
-    if let (Ok(plan), false) = (&view.plan, state.runs.values().any(|run| meant(order, run)))
+    if let (Ok(plan), false) = (&view.plan, state.all().any(|run| meant(order, run)))
         && !plan.steps().any(|(phase, e)| names(order, &phase.name, &e.key.name))
     {
         let steps = plan.steps().map(|(phase, e)| place_label(&phase.name, &e.key.name));
@@ -203,7 +204,13 @@ fn something_is_meant(view: &View, state: &State, order: &Order) -> Result<(), S
 
 /// The actor that an order stands for in transitions.
 pub(in crate::engine) fn actor(order: &Order) -> String {
-    format!("Intervention {}", order.name)
+    // What is cut must still be told apart.
+    let mut name = order.name.clone();
+    if name.len() > 60 {
+        name.truncate(40);
+        name = format!("{name}…{}", digest(&[&order.name]));
+    }
+    format!("Intervention {name}")
 }
 
 /// Whether a policy forbids all writing.

@@ -1,22 +1,25 @@
 //! A plan that is right by type, or every problem at once.
 
+mod flags;
 mod place;
 mod problems;
 mod sequence;
 mod steps;
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
-    ArmedStep, Check, Cover, Duration, Environment, EnvironmentKey, Flag, FreezeSpec, Late, MigrationScheduleSpec,
-    PhaseKind, PhaseMark, PointOfNoReturn, PrometheusSource, RollbackScope, TargetPlace,
+    ArmedStep, Check, Duration, Environment, EnvironmentKey, Flag, FreezeSpec, Late, MigrationScheduleSpec, PhaseKind,
+    PhaseMark, PointOfNoReturn, PrometheusSource, RollbackScope, Soak, TargetPlace,
 };
 
 use super::calendar::{Calendar, Dated, Reading, Zone, freezes};
+use super::elsewhere::ElsewherePhase;
 use super::target::TargetPlan;
 use place::target_plan;
 pub(super) use problems::Problems;
-pub use sequence::Step;
+pub use sequence::{Step, circle};
 
 /// Something wrong in a spec, and how to put it right.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,20 +69,20 @@ pub struct PhasePlan {
     pub kind: PhaseKind,
     /// Every phase that must be complete before it starts, whether it names them or they are named by one that it names.
     pub before: BTreeSet<usize>,
+    /// The same of phases of other schedules.
+    pub elsewhere: BTreeSet<ElsewherePhase>,
     /// When it may start.
     pub start: Option<Dated>,
     /// How long after a moment of another phase it may start.
     pub start_after: Option<(usize, PhaseMark, Duration)>,
     /// When it is meant to be complete.
     pub end: Option<Dated>,
-    /// Its soak.
-    pub soak: Duration,
-    /// What its soaks must have seen.
-    pub covers: Vec<Cover>,
-    /// How long after a rollout people are told where its soak stands.
-    pub updates: Vec<Duration>,
+    /// Its soak, where it reaches its users at once.
+    pub soak: Soak,
     /// The steps in which it reaches its users; none where that is at once.
     pub steps: Vec<ArmedStep>,
+    /// How long after its rollout a flag goes back by plan; nothing where it stays.
+    pub lower_after: Option<Duration>,
     /// How many of its environments may be on their way at the same time.
     pub max_parallel: usize,
     /// Whether they go in groups of that many.
@@ -91,12 +94,12 @@ pub struct PhasePlan {
 }
 
 impl PhasePlan {
-    /// The soaks of one environment, one after the other: how long each is, and what it must have seen. Work has none.
-    pub fn soaks(&self) -> Vec<(Duration, &[Cover])> {
+    /// The soaks of one environment, one after the other. Work has none.
+    pub fn soaks(&self) -> Vec<&Soak> {
         match self.kind {
             PhaseKind::Work => Vec::new(),
-            PhaseKind::Flip if self.steps.is_empty() => vec![(self.soak, &self.covers)],
-            PhaseKind::Flip => self.steps.iter().map(|step| (step.soak, step.covers.as_slice())).collect(),
+            PhaseKind::Flip if self.steps.is_empty() => vec![&self.soak],
+            PhaseKind::Flip => self.steps.iter().map(|step| &step.soak).collect(),
         }
     }
 }
@@ -129,9 +132,11 @@ pub struct FlipPlan {
     pub prometheus: Option<PrometheusSource>,
 }
 
-/// The Environments that are known, and the labels of the namespaces that may use them.
+/// What is known around a spec: the Environments, and the labels of the namespaces that may use them.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
+    /// The schedule's own name.
+    pub schedule: String,
     /// The Environments; an error where one is there but cannot be read.
     pub environments: BTreeMap<EnvironmentKey, Result<Environment, String>>,
     /// The labels of the schedule's own namespace.
@@ -155,6 +160,8 @@ impl Plan {
         problems.check_steps(spec);
         problems.check_soaks(spec);
         let sequence = problems.sequence(spec);
+        problems.check_trials(namespace, spec, &sequence);
+        let elsewhere = problems.elsewhere((namespace, &places.schedule), spec, &sequence);
         let calendars = Reading::of(spec);
         problems.0.extend(calendars.problems.iter().cloned());
         if !problems.0.is_empty() {
@@ -162,21 +169,22 @@ impl Plan {
         }
         let frozen = freezes(&places.freezes);
         let advance = frozen.as_ref().map(|(_, advance)| advance);
-        let phases = spec.phases.iter().zip(sequence).enumerate().map(|(i, (phase, before))| PhasePlan {
+        let phases = spec.phases.iter().zip(sequence.into_iter().zip(elsewhere));
+        let phases = phases.enumerate().map(|(i, (phase, (before, elsewhere)))| PhasePlan {
             name: phase.name.clone(),
             number: phase.number.clone(),
             kind: phase.kind,
             before,
+            elsewhere,
             start: phase.start.map(|start| Dated::start(start, calendars.zone)),
             start_after: phase.start_after.as_ref().and_then(|after| {
                 let of = spec.phases.iter().position(|p| p.name == after.phase)?;
                 Some((of, after.of, after.delay))
             }),
             end: phase.end.map(|end| Dated::end(end, calendars.zone)),
-            soak: phase.soak.as_ref().unwrap_or(&spec.soak).duration,
-            covers: phase.soak.as_ref().unwrap_or(&spec.soak).covers.clone(),
-            updates: phase.soak.as_ref().unwrap_or(&spec.soak).updates.clone(),
+            soak: steps::soak(spec, phase, None).clone(),
             steps: steps::of(spec, phase),
+            lower_after: phase.lower_after,
             max_parallel: usize::try_from(phase.max_parallel).unwrap_or(1).max(1),
             barrier: phase.barrier,
             point_of_no_return: phase.point_of_no_return.clone(),
@@ -209,7 +217,7 @@ impl Plan {
     }
 }
 
-fn resolve(own: &str, namespace: &str, name: &str) -> EnvironmentKey {
+pub(super) fn resolve(own: &str, namespace: &str, name: &str) -> EnvironmentKey {
     let namespace = if namespace.is_empty() { own } else { namespace };
     EnvironmentKey { namespace: namespace.to_owned(), name: name.to_owned() }
 }

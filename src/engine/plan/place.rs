@@ -8,9 +8,11 @@ use crate::api::{
     PrometheusSource, Target, TargetPlace, WorkloadRef,
 };
 
+use super::flags::in_order;
 use super::steps::takes_steps;
 use super::{EnvironmentPlan, FlipPlan, Places, only_flag, resolve};
 use crate::engine::calendar::{Calendar, Reading, Zone};
+use crate::engine::room;
 use crate::engine::target::TargetPlan;
 
 impl EnvironmentPlan {
@@ -100,7 +102,7 @@ impl FlipPlan {
         environment: &Environment,
     ) -> Result<Self, String> {
         let mut targets = Vec::new();
-        for flag in spec.flags.iter().filter(|_| phase.kind == PhaseKind::Flip) {
+        for flag in in_order(spec).into_iter().filter(|_| phase.kind == PhaseKind::Flip) {
             let listed = environment.spec.flags.iter().find(|f| f.name == flag.name).ok_or_else(|| {
                 format!(
                     "Environment {key} does not list flag {} under spec.flags, so it may not be written there",
@@ -124,6 +126,16 @@ impl FlipPlan {
         let (quiet, checks): (Vec<Check>, _) =
             checks.into_iter().partition(|c| wanted.is_some_and(|q| q.check == c.name));
         let quiet = quiet.into_iter().next().zip(wanted.map(|q| q.for_));
+        let armed = room::armed(&targets, checks.iter());
+        if armed > room::ARMED {
+            return Err(format!(
+                "what a run in Environment {key} must remember of its {} targets and {} checks takes {} KiB, more than {}; shorten queries or take some out",
+                targets.len(),
+                checks.len(),
+                armed.div_ceil(1024),
+                room::ARMED / 1024
+            ));
+        }
         Ok(Self { targets, checks, quiet, prometheus: Some(prometheus) })
     }
 }
@@ -207,7 +219,8 @@ pub(super) fn target_plan(flag: &Flag, key: &EnvironmentKey, target: &Target) ->
     if let Some(name) = forbidden.filter(|_| place.kind.workload().is_some()) {
         return Err(format!("Environment {key}: variable {name} changes how programs run, so it is never written"));
     }
-    Ok(TargetPlan { flag: flag.name.clone(), values: flag.values.clone(), place, percent_key, workloads })
+    let (name, requires) = (flag.name.clone(), flag.requires.clone());
+    Ok(TargetPlan { flag: name, requires, values: flag.values.clone(), place, percent_key, workloads })
 }
 
 fn is_forbidden(name: &str) -> bool {

@@ -1,9 +1,9 @@
 //! What is wrong in a spec by itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::analysis::{QueryShape, Scope, inspect, render};
-use crate::api::{Check, Duration, EnvironmentKey, Flag, MigrationScheduleSpec, PhaseKind, Quiet, Threshold};
+use crate::api::{Check, Duration, EnvironmentKey, MigrationScheduleSpec, PhaseKind, Quiet, Threshold};
 use crate::engine::hint::did_you_mean;
 
 use super::{Problem, only_flag, resolve};
@@ -40,19 +40,15 @@ impl Problems {
 
     pub(super) fn check_phases(&mut self, namespace: &str, spec: &MigrationScheduleSpec) {
         self.unique("spec.phases", spec.phases.iter().map(|p| p.name.as_str()));
-        let mut flipped = BTreeMap::new();
         for (i, phase) in spec.phases.iter().enumerate() {
             let path = format!("spec.phases[{i}]");
             self.check_checks(&format!("{path}.checks"), &phase.checks, spec);
-            let mut worked = BTreeMap::new();
-            let (taken, what) = match phase.kind {
-                PhaseKind::Flip => (&mut flipped, "flipped"),
-                PhaseKind::Work => (&mut worked, "named"),
-            };
+            let mut named = BTreeSet::new();
+            let what = if phase.kind == PhaseKind::Flip { "flipped" } else { "named" };
             for (j, environment) in phase.environments.iter().enumerate() {
                 let key = resolve(namespace, &environment.namespace, &environment.name);
-                if let Some(other) = taken.insert(key.clone(), phase.name.clone()) {
-                    let message = format!("environment {key} is {what} by phase {other} already");
+                if !named.insert(key.clone()) {
+                    let message = format!("environment {key} is {what} by phase {} already", phase.name);
                     self.add(format!("{path}.environments[{j}]"), message, "name each environment once");
                 }
             }
@@ -90,16 +86,6 @@ impl Problems {
         if !checks.clone().any(|c| c.name == quiet.check) {
             let hint = did_you_mean(&quiet.check, checks.map(|c| c.name.as_str())).unwrap_or_default();
             self.add(format!("{path}.check"), format!("there is no check {}", quiet.check), &hint);
-        }
-    }
-
-    pub(super) fn check_flags(&mut self, flags: &[Flag]) {
-        self.unique("spec.flags", flags.iter().map(|f| f.name.as_str()));
-        for (i, flag) in flags.iter().enumerate() {
-            if flag.values.enabled == flag.values.disabled {
-                let message = format!("enabled and disabled are both {}", flag.values.enabled);
-                self.add(format!("spec.flags[{i}].values"), message, "they must differ");
-            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{EnvironmentPlan, PhasePlan, Plan, Problems};
 use crate::api::{MigrationRunSpec, MigrationScheduleSpec};
+use crate::engine::elsewhere::ElsewherePhase;
 use crate::engine::hint::did_you_mean;
 
 /// A phase and one of its environments, by their places in the plan.
@@ -42,17 +43,25 @@ impl Plan {
     }
 
     /// The steps that must be complete before this one is begun, and are not; where too many others of its phase are on
-    /// their way, those.
-    pub fn missing_before(&self, step: Step, done: impl Fn(Step) -> bool, in_work: impl Fn(Step) -> bool) -> Vec<Step> {
+    /// their way, those. `whole` says of a phase what `done` says of all its steps.
+    pub fn missing_before(
+        &self,
+        step: Step,
+        whole: impl Fn(usize) -> bool,
+        done: impl Fn(Step) -> bool,
+        in_work: impl Fn(Step) -> bool,
+    ) -> Vec<Step> {
         let Some(phase) = self.phases.get(step.0) else { return Vec::new() };
-        let mut missing: Vec<Step> = self.places().filter(|s| self.precedes(*s, step) && !done(*s)).collect();
-        let of_phase = self.places().filter(|s| s.0 == step.0 && s.1 != step.1);
+        let of = |p: usize| (0..self.phases.get(p).map_or(0, |p| p.environments.len())).map(move |e| (p, e));
+        let before = phase.before.iter().copied().filter(|p| !whole(*p)).chain([step.0]).flat_map(of);
+        let mut missing: Vec<Step> = before.filter(|s| self.precedes(*s, step) && !done(*s)).collect();
+        let of_phase = of(step.0).filter(|s| s.1 != step.1);
         let beside: Vec<Step> = of_phase.filter(|s| if s.1 < step.1 { !done(*s) } else { in_work(*s) }).collect();
         if beside.len() >= phase.max_parallel {
             missing.extend(beside);
-            missing.sort_unstable();
-            missing.dedup();
         }
+        missing.sort_unstable();
+        missing.dedup();
         missing
     }
 }
@@ -67,8 +76,8 @@ impl Problems {
             after.push(match &phase.after {
                 None => i.checked_sub(1).into_iter().collect(),
                 Some(names) => {
-                    self.twice(&format!("{path}.after"), names);
-                    let named = names.iter().enumerate();
+                    self.twice(&format!("{path}.after"), names, "name each phase once");
+                    let named = names.iter().enumerate().filter(|(_, name)| !name.contains('/'));
                     named.filter_map(|(j, name)| self.named(format!("{path}.after[{j}]"), name, spec)).collect()
                 }
             });
@@ -85,6 +94,40 @@ impl Problems {
         })
     }
 
+    /// Every phase of another schedule that comes before each phase, whether it names it or it is named by one that comes
+    /// before it. `own` is the schedule's namespace and name.
+    pub(super) fn elsewhere(
+        &mut self,
+        own: (&str, &str),
+        spec: &MigrationScheduleSpec,
+        before: &[BTreeSet<usize>],
+    ) -> Vec<BTreeSet<ElsewherePhase>> {
+        let mut named = vec![BTreeSet::new(); spec.phases.len()];
+        for ((i, phase), found) in spec.phases.iter().enumerate().zip(&mut named) {
+            for (j, text) in phase.after.iter().flatten().enumerate() {
+                let path = format!("spec.phases[{i}].after[{j}]");
+                match ElsewherePhase::read(text, own.0) {
+                    Ok(None) => {}
+                    Err(why) => self.add(path, why, "write a phase, SCHEDULE/PHASE or NAMESPACE/SCHEDULE/PHASE"),
+                    Ok(Some(other)) if (other.namespace.as_str(), other.schedule.as_str()) == own => {
+                        let message = format!("`{text}` names a phase of this very schedule");
+                        self.add(path, message, "write the phase's name alone");
+                    }
+                    Ok(Some(other)) => {
+                        if !found.insert(other) {
+                            self.add(path, format!("`{text}` is there twice"), "name each phase once");
+                        }
+                    }
+                }
+            }
+        }
+        let all = before.iter().zip(&named).map(|(before, own)| {
+            let led = before.iter().filter_map(|i| named.get(*i)).flatten();
+            own.iter().chain(led).cloned().collect()
+        });
+        all.collect()
+    }
+
     fn named(&mut self, path: String, name: &str, spec: &MigrationScheduleSpec) -> Option<usize> {
         let found = spec.phases.iter().position(|p| p.name == name);
         if found.is_none() {
@@ -94,16 +137,22 @@ impl Problems {
         found
     }
 
-    fn twice(&mut self, path: &str, names: &[String]) {
+    pub(super) fn twice(&mut self, path: &str, names: &[String], hint: &str) {
         let mut seen = BTreeSet::new();
-        for (j, name) in names.iter().enumerate().filter(|(_, name)| !seen.insert(name.as_str())) {
-            self.add(format!("{path}[{j}]"), format!("`{name}` is there twice"), "name each phase once");
+        let own = names.iter().enumerate().filter(|(_, name)| !name.contains('/'));
+        for (j, name) in own.filter(|(_, name)| !seen.insert(name.as_str())) {
+            self.add(format!("{path}[{j}]"), format!("`{name}` is there twice"), hint);
         }
     }
 }
 
+/// A circle in what comes after what, with its first node at both ends; nothing where there is none.
+pub fn circle(after: &[Vec<usize>]) -> Option<Vec<usize>> {
+    closure(after, &vec![None; after.len()]).err()
+}
+
 /// All that comes before each node, by the first kind of edges; both kinds must be free of circles.
-fn closure(after: &[Vec<usize>], counted: &[Option<usize>]) -> Result<Vec<BTreeSet<usize>>, Vec<usize>> {
+pub(super) fn closure(after: &[Vec<usize>], counted: &[Option<usize>]) -> Result<Vec<BTreeSet<usize>>, Vec<usize>> {
     let mut before: Vec<Option<BTreeSet<usize>>> = vec![None; after.len()];
     let open = |before: &[Option<BTreeSet<usize>>], i: usize| -> Option<usize> {
         let direct = after.get(i).into_iter().flatten().copied();
@@ -115,7 +164,7 @@ fn closure(after: &[Vec<usize>], counted: &[Option<usize>]) -> Result<Vec<BTreeS
         let Some(next) = waiting.iter().copied().find(|i| open(&before, *i).is_none()) else {
             return match waiting.first() {
                 None => Ok(before.into_iter().flatten().collect()),
-                Some(first) => Err(circle(*first, |i| open(&before, i))),
+                Some(first) => Err(round(*first, |i| open(&before, i))),
             };
         };
         let direct = after.get(next).into_iter().flatten();
@@ -127,7 +176,7 @@ fn closure(after: &[Vec<usize>], counted: &[Option<usize>]) -> Result<Vec<BTreeS
 }
 
 /// Walks along what is waited for until it comes round, and gives the circle with its first node at both ends.
-fn circle(first: usize, open: impl Fn(usize) -> Option<usize>) -> Vec<usize> {
+fn round(first: usize, open: impl Fn(usize) -> Option<usize>) -> Vec<usize> {
     let mut path = vec![first];
     let mut at = first;
     while let Some(next) = open(at) {

@@ -1,16 +1,24 @@
 //! The steps in which a flag reaches more of its users.
 
-use crate::api::{ArmedStep, Duration, EnvironmentKey, MigrationScheduleSpec, Phase};
+use crate::api::{ArmedStep, Duration, EnvironmentKey, MigrationScheduleSpec, PercentageStep, Phase, Soak};
 use crate::engine::target::TargetPlan;
 
 use super::problems::Problems;
 
+/// The soak of a phase, or of a step of it: its own, else that of what it is a part of.
+pub(super) fn soak<'a>(
+    spec: &'a MigrationScheduleSpec,
+    phase: &'a Phase,
+    step: Option<&'a PercentageStep>,
+) -> &'a Soak {
+    step.and_then(|step| step.soak.as_ref()).or(phase.soak.as_ref()).unwrap_or(&spec.soak)
+}
+
 /// The steps of a phase, each with its soak.
 pub(super) fn of(spec: &MigrationScheduleSpec, phase: &Phase) -> Vec<ArmedStep> {
     let steps = phase.steps.iter().map(|step| {
-        let soak = step.soak.as_ref().or(phase.soak.as_ref()).unwrap_or(&spec.soak);
-        let (covers, updates) = (soak.covers.clone(), soak.updates.clone());
-        ArmedStep { percent: step.percent, soak: soak.duration, covers, updates }
+        let soak = soak(spec, phase, Some(step)).clone();
+        ArmedStep { percent: step.percent, soak }
     });
     steps.collect()
 }

@@ -38,7 +38,7 @@ fn reading(object: &DynamicObject, place: &TargetPlace, Carried { flag, percent_
     let mut owning = owners(fields, &value_path(place));
     let value_owned = owning.iter().any(|o| o.manager == manager) || value == Ok(FlagValue::Absent);
     let stamp_owned = owners(fields, &annotation_path(&annotation)).iter().any(|o| o.manager == manager);
-    let beside = percent_key.as_ref().map(|key| TargetPlace { key: key.clone(), ..place.clone() });
+    let beside = percent_key.as_ref().map(|key| place.beside(key));
     // Whoever changed the percentage is to be named, too.
     owning.extend(beside.iter().flat_map(|place| owners(fields, &value_path(place))));
     let sealed = stamp.as_ref().is_some_and(|s| s.kind == StampKind::Sealed);

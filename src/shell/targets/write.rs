@@ -26,11 +26,12 @@ impl Targets {
         self.write("raise a flag", CALL, &write).await
     }
 
-    /// Lowers a flag: whatever its version, whoever owns it.
+    /// Lowers a flag, whoever owns it: whatever its version, but for one that goes back by plan.
     pub async fn lower(&self, lower: &Lower) -> Result<(), Error> {
         let value = &lower.target.values.disabled;
         let percent = Percent::NOBODY;
-        let write = Write { target: &lower.target, value, percent, stamp: &lower.stamp, version: None, force: true };
+        let version = lower.resource_version.as_deref();
+        let write = Write { target: &lower.target, value, percent, stamp: &lower.stamp, version, force: true };
         // An apply of an empty value over a reference is accepted and changes nothing.
         if lower.target.place.kind.workload().is_some() && value.text() == Some("") {
             return self.write_over_reference("lower a flag", &write).await;

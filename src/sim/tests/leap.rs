@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{config_map, many, minute, schedule, start, variable};
 use crate::api::{Duration, Environment};
-use crate::sim::{Declared, Named, Outcome, Pace, Random, Scene, Story};
+use crate::engine::ElsewherePhase;
+use crate::sim::{Declared, Elsewhere, Named, Outcome, Pace, Random, Scene, Story};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -135,9 +136,25 @@ fn scene(random: &mut Random) -> Scene {
         environments,
         labels: std::collections::BTreeMap::new(),
         freezes: std::collections::BTreeMap::new(),
+        elsewhere: Elsewhere::new(),
         at: start(),
         until: Some(minute(12 * 60)),
     }
+}
+
+/// Another schedule whose phase comes and goes, and the phases that wait for it.
+fn others(random: &mut Random, schedule: &mut crate::api::MigrationSchedule) -> Elsewhere {
+    let name = "conduit/other/x";
+    let phases = schedule.spec.phases.iter_mut().filter(|_| random.chance(250));
+    phases.for_each(|p| p.after = Some(vec![name.to_owned()]));
+    let mut standings = vec![(start(), Err("phase x of schedule other is not complete".to_owned()))];
+    let mut at = 0;
+    for i in 0..random.below(4) {
+        at += between(random, 1, 200);
+        standings.push((minute(at), if i % 2 == 0 { Ok(()) } else { Err("schedule other does not exist".to_owned()) }));
+    }
+    let other = ElsewherePhase::read(name, "conduit").expect("a name").expect("another");
+    [(other, standings)].into()
 }
 
 fn live(scene: &Scene, declared: &Declared, seed: u64, pace: Pace) -> Story {
@@ -156,7 +173,8 @@ fn leaping_and_stepping_tell_the_same_story() {
     let mut outcomes = [0; 3];
     for seed in first..first + count {
         let mut random = Random::new(seed);
-        let (scene, declared) = (scene(&mut random), world(&mut random));
+        let (mut scene, declared) = (scene(&mut random), world(&mut random));
+        scene.elsewhere = others(&mut Random::new(!seed), &mut scene.schedule);
         let stepped = live(&scene, &declared, seed, Pace::Step);
         let leapt = live(&scene, &declared, seed, Pace::Leap);
         assert_eq!(told(&leapt), told(&stepped), "seed {seed}: {declared:#?}\n{:#?}", scene.schedule.spec);
@@ -176,6 +194,7 @@ fn named_worlds_end_as_their_names_say() {
         environments,
         labels,
         freezes: std::collections::BTreeMap::new(),
+        elsewhere: Elsewhere::new(),
         at: start(),
         until: None,
     };

@@ -1,9 +1,12 @@
 //! Tests of the engine in a simulated world.
 
 mod calendar;
+mod courses;
 mod crash;
 mod edits;
+mod elsewhere;
 mod exhaustive;
+mod flags;
 mod found;
 mod gates;
 mod leap;
@@ -13,6 +16,7 @@ pub mod reached;
 mod steps;
 mod stories;
 mod timelines;
+mod trial;
 mod waits;
 
 use chrono::TimeDelta;

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use expect_test::expect_file;
 use schemars::{JsonSchema, schema_for};
 
-use super::{calendar, edits, found, leave, phases, steps, timelines, waits};
+use super::{calendar, edits, found, leave, phases, steps, timelines, trial, waits};
 use crate::api::{CheckOutcome, Gate, HeldReason, MigrationRunStatus, MigrationScheduleStatus, RunState};
 
 thread_local! {
@@ -67,6 +67,8 @@ fn tests() -> Vec<(&'static str, fn())> {
         found: a_flag_lowered_by_hand_in_mid_flip_stays_down;
         waits: what_another_schedule_has_is_waited_for, a_flag_that_is_up_already_is_not_raised_before_a_person_settles_it,
             a_rollback_that_is_not_proven_in_time_is_said_and_goes_on;
+        trial: a_trial_says_when_it_goes_back, a_rollback_that_is_ordered_on_the_way_back_closes,
+            a_value_that_others_set_on_the_way_back_is_left_alone;
     }
     .to_vec()
 }

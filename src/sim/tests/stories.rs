@@ -9,11 +9,12 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
+use super::courses::Course;
+use super::flags::with_a_needy_flag;
 use super::{config_map, in_parts, many, minute, schedule, second, start, variable};
 use crate::api::{
-    Clock, Day, Duration, Environment, EnvironmentCalendar, EnvironmentRef, FreezeSpec, FrozenTime, Late,
-    MigrationSchedule, Mode, Moment, OnBreach, OnDelete, OverriddenWait, Phase, PhaseMark, PointOfNoReturn,
-    RollbackScope, RunState, ScheduleCalendar, StartAfter, Strength, Window, YearDay, Yearly,
+    Clock, Day, Duration, Environment, EnvironmentCalendar, FreezeSpec, FrozenTime, Late, Mode, Moment, OnBreach,
+    OnDelete, OverriddenWait, RollbackScope, RunState, ScheduleCalendar, Strength, Window, YearDay, Yearly,
 };
 use crate::engine::Run;
 use crate::sim::{Act, Faults, Hand, Sample, World};
@@ -51,6 +52,8 @@ pub struct Story {
     pub start: Option<i64>,
     /// Whether flags reach their users in three steps.
     pub steps: bool,
+    /// Whether a second flag goes with the first, which it needs.
+    pub needs: bool,
     /// How the environments stand to each other.
     pub course: Course,
     /// How far a breach reaches.
@@ -61,59 +64,6 @@ pub struct Story {
     pub watch: i64,
     /// What people do, and when.
     pub acts: Vec<(i64, Act)>,
-}
-
-/// How the environments of a story stand to each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Course {
-    /// One after the other.
-    Chain,
-    /// All in one phase, two at a time.
-    Pair,
-    /// The same in groups.
-    Groups,
-    /// The second and the third both after the first.
-    Fork,
-    /// None waits for another.
-    Apart,
-    /// Work before the first and after it, and the last counted from it.
-    Worked,
-    /// The last is a point of no return.
-    NoReturn,
-}
-
-impl Course {
-    /// Puts the phases of a chain in this order.
-    fn shape(self, plan: &mut MigrationSchedule) {
-        let phases = &mut plan.spec.phases;
-        match self {
-            Self::Chain => {}
-            Self::Pair | Self::Groups => {
-                let all: Vec<EnvironmentRef> = phases.iter().flat_map(|p| p.environments.clone()).collect();
-                phases.truncate(1);
-                phases[0].environments = all;
-                phases[0].max_parallel = 2;
-                phases[0].barrier = self == Self::Groups;
-            }
-            Self::Fork => phases.iter_mut().skip(1).for_each(|p| p.after = Some(vec!["a".to_owned()])),
-            Self::Apart => phases.iter_mut().for_each(|p| p.after = Some(Vec::new())),
-            Self::Worked => {
-                let work = |name: &str, environments: Vec<EnvironmentRef>| {
-                    let object = serde_json::json!({ "name": name, "kind": "Work", "environments": environments });
-                    serde_json::from_value::<Phase>(object).expect("a phase")
-                };
-                let first = phases[0].environments.clone();
-                phases.insert(0, work("backup", Vec::new()));
-                phases.insert(2, work("validation", first));
-                let delay = Duration::seconds(300);
-                phases[2].start_after = Some(StartAfter { phase: "a".to_owned(), of: PhaseMark::Start, delay });
-            }
-            Self::NoReturn => {
-                let last = phases.last_mut().expect("a phase");
-                last.point_of_no_return = Some(PointOfNoReturn { after: Some(Duration::seconds(120)), runbook: None });
-            }
-        }
-    }
 }
 
 impl Default for Story {
@@ -131,6 +81,7 @@ impl Default for Story {
             hours: None,
             start: None,
             steps: false,
+            needs: false,
             course: Course::Chain,
             scope: RollbackScope::Environment,
             breach: (OnBreach::Rollback, None, false),
@@ -172,6 +123,9 @@ impl Story {
         });
         let environments = environments.map(|e| if self.steps { in_parts(e) } else { e });
         let mut environments: Vec<Environment> = environments.collect();
+        if self.needs {
+            with_a_needy_flag(&mut plan, &mut environments);
+        }
         environments[0].spec.calendar.clone_from(&self.hours);
         let mut world = World::new(&plan, environments, start(), self.seed);
         for (index, from, length, sample) in &self.samples {
@@ -406,8 +360,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn course() -> impl Strategy<Value = (Course, RollbackScope, (OnBreach, Option<i64>, bool), i64)> {
-    use Course::{Apart, Chain, Fork, Groups, NoReturn, Pair, Worked};
-    let courses = prop::sample::select(vec![Chain, Chain, Pair, Groups, Fork, Apart, Worked, NoReturn]);
+    use Course::{Apart, Chain, Fork, Groups, NoReturn, Pair, Tried, Worked};
+    let courses = prop::sample::select(vec![Chain, Chain, Pair, Groups, Fork, Apart, Worked, NoReturn, Tried, Tried]);
     let scopes = prop::sample::select(vec![RollbackScope::Environment, RollbackScope::Phase, RollbackScope::All]);
     let breaches = prop::sample::select(vec![OnBreach::Rollback, OnBreach::Rollback, OnBreach::Hold, OnBreach::Notify]);
     let breach = (breaches, prop::option::weighted(0.3, 30..600_i64), prop::bool::weighted(0.1));
@@ -438,26 +392,29 @@ fn story() -> impl Strategy<Value = Story> {
         2 => Just((None, None, None)),
         1 => (prop::option::of(calendar()), prop::option::of(hours()), prop::option::of(-3_600..1_800_i64)),
     ];
-    let course = (course(), prop::bool::weighted(0.4));
+    let course = (course(), prop::bool::weighted(0.4), prop::bool::weighted(0.3));
     (any::<u64>(), shapes, 2..12_i64, samples, regression, outage, latency, faults, (timing, acts, course)).prop_map(
-        |(seed, shapes, soak, samples, regression, outage, latency, faults, (timing, acts, (course, steps)))| Story {
-            seed,
-            shapes,
-            soak,
-            samples,
-            regression,
-            outage,
-            latency,
-            faults,
-            calendar: timing.0,
-            hours: timing.1,
-            start: timing.2,
-            steps,
-            course: course.0,
-            scope: course.1,
-            breach: course.2,
-            watch: course.3,
-            acts,
+        |(seed, shapes, soak, samples, regression, outage, latency, faults, (timing, acts, (course, steps, needs)))| {
+            Story {
+                seed,
+                shapes,
+                soak,
+                samples,
+                regression,
+                outage,
+                latency,
+                faults,
+                calendar: timing.0,
+                hours: timing.1,
+                start: timing.2,
+                steps,
+                needs,
+                course: course.0,
+                scope: course.1,
+                breach: course.2,
+                watch: course.3,
+                acts,
+            }
         },
     )
 }

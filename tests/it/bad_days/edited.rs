@@ -27,9 +27,9 @@ async fn a_raised_flag_keeps_the_checks_and_the_soak_it_was_raised_with() {
     stage.apply(&Plan::quick("1h").with("/checks/0", lax)).await.expect("edited");
     let run = stage.reaches("eu", RunState::Completed).await;
     let armed = |run: &hoist::api::MigrationRun| run.status.as_ref().and_then(|s| s.armed.clone()).expect("armed");
-    assert_eq!(armed(&run).soak.to_string(), "7s");
+    assert_eq!(armed(&run).soak.duration.to_string(), "7s");
     let next = stage.reaches("apac", RunState::Soaking).await;
-    assert_eq!(armed(&next).soak.to_string(), "1h", "the next one has the edited soak");
+    assert_eq!(armed(&next).soak.duration.to_string(), "1h", "the next one has the edited soak");
 
     stage.place("eu").app.set_behaviour(&[("errors-when-enabled", "0.3")]).await;
     stage.place("apac").app.set_behaviour(&[("errors-when-enabled", "0.3")]).await;

@@ -219,7 +219,7 @@ async fn a_run_that_cannot_be_read_stalls_its_schedule_and_no_other() {
     let explained = stage.explained();
     assert!(explained.contains(&format!("run {name} cannot be read")), "{explained}");
     assert_eq!(stage.value("eu").await.as_deref(), Some("true"));
-    alter("migrationruns", &stage.home, &name, |o| o["status"]["armed"]["soak"] = json!("60s")).await;
+    alter("migrationruns", &stage.home, &name, |o| o["status"]["armed"]["soak"] = json!({ "duration": "60s" })).await;
     let well = |r: &MigrationRun| is(RunState::Soaking)(r);
     stage.kubectl(&["wait", "ms/repo", "--for=condition=Stalled=false", "--timeout=20s"]).await.expect("it goes on");
     stage.stays(Duration::from_secs(2), "it goes on", "eu", well).await;

@@ -248,7 +248,16 @@ impl Ground {
     pub async fn armed_with(&self, flag: &str, values: FlagValues) -> ArmedTarget {
         let uid = self.found(flag).await.uid;
         let place = self.place(flag);
-        ArmedTarget { flag: flag.into(), values, place, percent_key: None, uid, workloads: vec![], taken_from: None }
+        ArmedTarget {
+            flag: flag.into(),
+            requires: vec![],
+            values,
+            place,
+            percent_key: None,
+            uid,
+            workloads: vec![],
+            taken_from: None,
+        }
     }
 
     /// The same with a percentage under [`SHARE`].
@@ -315,7 +324,13 @@ impl Ground {
 
     pub async fn lower(&self, armed: &ArmedTarget, decision: &str) -> Result<(), Error> {
         let stamp = stamp(StampKind::Closed, decision);
-        self.targets.lower(&Lower { target: armed.clone(), stamp }).await
+        self.targets.lower(&Lower { target: armed.clone(), resource_version: None, stamp }).await
+    }
+
+    /// Puts it back by plan, on this version alone.
+    pub async fn lower_on(&self, armed: &ArmedTarget, decision: &str, version: &str) -> Result<(), Error> {
+        let (resource_version, stamp) = (Some(version.to_owned()), stamp(StampKind::Lowered, decision));
+        self.targets.lower(&Lower { target: armed.clone(), resource_version, stamp }).await
     }
 
     /// Seals on the version that is there now, again where a controller was quicker.

@@ -42,6 +42,29 @@ async fn a_lowering_waits_for_no_version_and_for_no_owner() {
     }
 }
 
+/// Without the version a planned lowering that comes late would take down what the next phase raised.
+#[tokio::test]
+async fn what_goes_back_by_plan_is_refused_on_any_version_but_the_one_that_was_read() {
+    for ground in grounds().await {
+        ground.create(&[(A, "false"), (B, "false")]).await;
+        let armed = ground.armed(A).await;
+        ground.raise(&armed, "r1").await;
+        let stale = ground.version().await;
+        ground.set(B, "other").await;
+        assert_eq!(code(ground.lower_on(&armed, "p1", &stale).await), 409, "{:?}", ground.kind);
+        assert_eq!(ground.standing(&armed).await, Standing::Up, "{:?}", ground.kind);
+        // A controller of workloads may be quicker.
+        for _ in 0..20 {
+            let version = ground.version().await;
+            if ground.lower_on(&armed, "p1", &version).await.is_ok() {
+                break;
+            }
+        }
+        assert_eq!(ground.value(A).await.as_deref(), Some("false"), "{:?}", ground.kind);
+        assert_eq!(ground.standing(&armed).await, Standing::Lowered(stamp(StampKind::Lowered, "p1")));
+    }
+}
+
 /// An apply of the stamp alone would delete the value that the same manager applied before.
 #[tokio::test]
 async fn a_seal_leaves_the_value_and_its_owners_alone_and_stops_a_late_raise() {

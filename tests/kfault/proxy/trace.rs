@@ -42,7 +42,7 @@ pub struct Record {
     /// When it was sent, and when it was answered.
     pub came: Instant,
     pub at: Instant,
-    /// The run whose epoch it was to close, whether or not it was taken.
+    /// The run whose flag it was to put back, whether or not it was taken.
     pub lowers: Option<String>,
     /// The state that a run was to be stored in, whether or not it was.
     pub tells: Option<RunState>,
@@ -146,7 +146,9 @@ impl Record {
 
 fn lowers(law: Option<&Law>) -> Option<String> {
     match &law?.trace {
-        Trace::Written(write) if write.kind == StampKind::Closed => Some(write.run.clone()),
+        Trace::Written(write) if matches!(write.kind, StampKind::Closed | StampKind::Lowered) => {
+            Some(write.run.clone())
+        }
         _ => None,
     }
 }
