@@ -7,7 +7,8 @@ use chrono::TimeDelta;
 
 use crate::api::{Check, CheckOutcome, Duration, PrometheusSource, Time};
 
-use super::{Answers, Breach, Coverage, Judged, Outcome, judge, query};
+use super::threshold::judge_briefly;
+use super::{Answers, Breach, Coverage, Judged, Outcome, query};
 
 /// How long a breach must last where the check says neither `for` nor `datapoints`.
 const DEFAULT_FOR: Duration = Duration::seconds(120);
@@ -138,6 +139,11 @@ impl CheckLedger {
         self.next
     }
 
+    /// The first moment of its grid after another: when to ask again what could not be asked.
+    pub fn next_after(&self, at: Time) -> Time {
+        on_grid(&self.check, step(&self.check), at) + step(&self.check)
+    }
+
     /// Whether it looked at moments that lie ahead: the clock was, and nothing that came back then counts.
     pub fn is_ahead_of(&self, now: Time) -> bool {
         self.latest.as_ref().is_some_and(|l| l.at > now + self.check.interval.delta() * 2)
@@ -168,7 +174,7 @@ impl CheckLedger {
             return;
         }
         self.at_once = (self.at_once * 2).min(MOST_AT_ONCE);
-        let judged = judge(&self.check.threshold, answers, self.max_age);
+        let judged = judge_briefly(&self.check.threshold, answers, self.max_age);
         let interval = self.check.interval.delta();
         if judged.outcome.covers() {
             let from = if answers.at == self.first { self.settled } else { answers.at - interval };
@@ -189,7 +195,7 @@ impl CheckLedger {
     pub fn absorb_alike(&mut self, answers: &Answers) -> bool {
         let (step, interval) = (step(&self.check).num_seconds(), self.check.interval.delta());
         let behind = (answers.at - self.next).num_seconds();
-        let judged = judge(&self.check.threshold, answers, self.max_age);
+        let judged = judge_briefly(&self.check.threshold, answers, self.max_age);
         if self.latched.is_some() || behind < 0 || behind % step != 0 || judged.outcome == Outcome::Breach {
             return false;
         }
@@ -279,6 +285,7 @@ impl CheckLedger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::judge;
     use serde_json::json;
 
     fn at(seconds: i64) -> Time {

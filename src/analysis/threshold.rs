@@ -36,6 +36,14 @@ pub struct Answers {
 /// The outcomes follow Argo Rollouts' analysis phases. NaN is an error on purpose: there, a lone failure condition
 /// lets NaN pass (argoproj/argo-rollouts#180, #459).
 pub fn judge(check: &Threshold, answers: &Answers, max_age: Duration) -> Judged {
+    let judged = judge_briefly(check, answers, max_age);
+    let passes = judged.value.filter(|_| judged.outcome == Outcome::Pass);
+    let sentence = passes.map(|value| format!("{} is within {}{}", number(value), bounds(check), over(answers.window)));
+    Judged { sentence: sentence.unwrap_or(judged.sentence), ..judged }
+}
+
+/// The same without a word about what passes: most do, and nobody reads of each.
+pub(super) fn judge_briefly(check: &Threshold, answers: &Answers, max_age: Duration) -> Judged {
     match measured(check, answers, max_age) {
         Ok(value) => compared(check, answers.window, value),
         Err(judged) => judged,
@@ -100,29 +108,35 @@ fn single(reading: &Reading) -> Result<Option<f64>, Judged> {
     }
 }
 
+fn over(window: Option<Duration>) -> String {
+    window.map(|w| format!(" over {w}")).unwrap_or_default()
+}
+
 fn compared(check: &Threshold, window: Option<Duration>, value: f64) -> Judged {
-    let over = window.map(|w| format!(" over {w}")).unwrap_or_default();
     let below = |bound: &&Decimal| value < bound.value();
     let above = |bound: &&Decimal| value > bound.value();
-    let shown = number(value);
-    let (outcome, sentence) = if let Some(min) = check.min.as_ref().filter(below) {
-        (Outcome::Breach, format!("{shown} is below min {min}{over}"))
+    let off = Outcome::Inconclusive(Inconclusive::OffTarget);
+    let found = if let Some(min) = check.min.as_ref().filter(below) {
+        Some((Outcome::Breach, "is below min", min))
     } else if let Some(max) = check.max.as_ref().filter(above) {
-        (Outcome::Breach, format!("{shown} is above max {max}{over}"))
+        Some((Outcome::Breach, "is above max", max))
     } else {
         match &check.target {
-            Some(target) if check.max.is_some() && value > target.value() => (
-                Outcome::Inconclusive(Inconclusive::OffTarget),
-                format!("{shown} is within max but above target {target}{over}"),
-            ),
-            Some(target) if check.min.is_some() && value < target.value() => (
-                Outcome::Inconclusive(Inconclusive::OffTarget),
-                format!("{shown} is within min but below target {target}{over}"),
-            ),
-            _ => (Outcome::Pass, format!("{shown} is within {}{over}", bounds(check))),
+            Some(target) if check.max.is_some() && value > target.value() => {
+                Some((off, "is within max but above target", target))
+            }
+            Some(target) if check.min.is_some() && value < target.value() => {
+                Some((off, "is within min but below target", target))
+            }
+            _ => None,
         }
     };
-    Judged { outcome, sentence, value: Some(value) }
+    let told = |(outcome, how, bound): (Outcome, &str, &Decimal)| Judged {
+        outcome,
+        sentence: format!("{} {how} {bound}{}", number(value), over(window)),
+        value: Some(value),
+    };
+    found.map_or(Judged { outcome: Outcome::Pass, sentence: String::new(), value: Some(value) }, told)
 }
 
 fn bounds(check: &Threshold) -> String {

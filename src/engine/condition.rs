@@ -34,8 +34,10 @@ impl Said {
 /// progress" to it, never "failed". A migration waits for days, so waiting is Ready, and `Reconciling` is True only
 /// while a flag moves.
 pub(super) fn report(view: &View, state: &State, orders: &Orders, now: Time) -> MigrationScheduleStatus {
-    let current = current(view, state);
-    let mut environments = progress(view, state, &current);
+    let latest = view.plan.as_ref().ok().map(|plan| (&**plan, Latest::of(plan, state)));
+    let current = current(latest.as_ref(), state);
+    let mut environments = progress(latest.as_ref(), &current);
+    let current: Vec<&Run> = current.into_iter().map(|(run, _)| run).collect();
     fit(&mut environments);
     let complete = environments.iter().filter(|e| matches!(e.state, RunState::Completed | RunState::Finished)).count();
     let left_out = environments.iter().filter(|e| e.state == RunState::Skipped).count();
@@ -123,7 +125,7 @@ fn fit(environments: &mut [EnvironmentProgress]) {
 }
 
 /// The latest run of each step of the plan; where there is no plan, the runs themselves.
-fn progress(view: &View, state: &State, current: &[&Run]) -> Vec<EnvironmentProgress> {
+fn progress(latest: Option<&(&Plan, Latest<'_>)>, current: &[(&Run, bool)]) -> Vec<EnvironmentProgress> {
     let line = |run: &Run| EnvironmentProgress {
         phase: run.spec.phase.clone(),
         namespace: run.spec.environment.namespace.clone(),
@@ -135,15 +137,13 @@ fn progress(view: &View, state: &State, current: &[&Run]) -> Vec<EnvironmentProg
         message: run.message.clone(),
     };
     let mut all = Vec::new();
-    if let Ok(plan) = &view.plan {
-        let latest = Latest::of(plan, state);
+    if let Some((plan, latest)) = latest {
         for place in plan.places() {
             let Some((phase, environment)) = plan.step(place) else { continue };
-            all.push(latest.run(place).map_or_else(|| pending(plan, &latest, phase, environment), line));
+            all.push(latest.run(place).map_or_else(|| pending(plan, latest, phase, environment), line));
         }
     }
-    let left = |run: &&&Run| view.step_of(run).is_none();
-    all.extend(current.iter().filter(left).map(|run| line(run)));
+    all.extend(current.iter().filter(|(_, planned)| !planned).map(|(run, _)| line(run)));
     all
 }
 
@@ -208,9 +208,11 @@ fn cause(run: &Run) -> &str {
 }
 
 /// The runs that still say something about the schedule: those of the latest epoch that are either in the plan or raised.
-fn current<'a>(view: &View, state: &'a State) -> Vec<&'a Run> {
-    let dropped = |run: &Run| view.plan.is_ok() && view.step_of(run).is_none();
-    state.newest().into_iter().filter(|run| !(dropped(run) && run.stage.flip().is_none())).collect()
+/// With each, whether it is in the plan.
+fn current<'a>(latest: Option<&(&Plan, Latest<'a>)>, state: &'a State) -> Vec<(&'a Run, bool)> {
+    let Some((_, latest)) = latest else { return state.newest().into_iter().map(|run| (run, false)).collect() };
+    let newest = latest.newest(state).into_iter();
+    newest.filter(|(run, planned)| *planned || run.stage.flip().is_some()).collect()
 }
 
 fn moving(current: &[&Run]) -> Option<Said> {

@@ -11,12 +11,12 @@ use crate::api::{
 use super::decision::{Raise, Restart, Seal};
 use super::drift::meddled;
 use super::gate::{Gates, gates, rest_gates};
+use super::ledger::RunLedger;
 use super::order::observes;
 use super::plan::FlipPlan;
-use super::probe::{FoundWorkload, WorkloadKey, WorkloadReading, next_gate};
-use super::soak::checks;
+use super::probe::{FoundWorkload, GATE_POLL, WorkloadKey, WorkloadReading, next_gate};
 use super::start::closes;
-use super::state::{Flip, Run, RunLedger, Stage};
+use super::state::{Flip, Run, Stage};
 use super::step::Pass;
 use super::target::{Expected, Stamp, StampKind, Standing, TargetPlan, TargetReading, standing};
 
@@ -51,7 +51,7 @@ impl Pass<'_> {
             return run.go(Stage::Finished(None), "the schedule was deleted before the flip", "hoist", self.now);
         }
         if self.view.flip_plan(run).is_some_and(|flip| !self.answered(run, flip)) {
-            return self.wake_at(next_gate(&[], self.now));
+            return self.wake_every(GATE_POLL, run.since);
         }
         self.listen(run);
         let found = gates(self.view, &self.stops(), &self.state, run, self.seen, self.now);
@@ -76,7 +76,10 @@ impl Pass<'_> {
         self.wait(run, found.waits);
         run.opens(found.timing.until);
         let checks = self.view.flip_plan(run).map(|f| f.checks.as_slice()).unwrap_or_default();
-        self.wake_at(if far { self.now + SELDOM } else { next_gate(checks, self.now) });
+        match next_gate(checks, self.now) {
+            Some(next) if !far => self.wake_at(next),
+            _ => self.wake_every(if far { SELDOM } else { GATE_POLL }, run.since),
+        }
         found.timing.next.into_iter().for_each(|at| self.wake_at(at));
         let again = again_at(run, run.since);
         if self.now < again {
@@ -108,7 +111,7 @@ impl Pass<'_> {
             deadline: whole.deadline,
             scope: whole.scope,
         });
-        let flip = Flip { armed, attempt: None, step: 0, before: None };
+        let flip = Flip::new(armed);
         if observe {
             run.go(
                 Stage::Verifying(flip),
@@ -174,15 +177,21 @@ impl Pass<'_> {
         }
     }
 
-    /// How each armed target stands; nothing for one that was not seen or could not be read.
-    pub(super) fn standings(&self, run: &Run, flip: &Flip) -> Vec<Option<Standing>> {
-        let expected = Expected {
-            run: &run.reference(),
+    /// What a run that goes by this reference expects to find at its targets.
+    pub(super) fn expected<'r>(reference: &'r str, run: &Run, flip: &Flip) -> Expected<'r> {
+        Expected {
+            run: reference,
             epoch: run.spec.epoch,
             observes: flip.armed.mode == Mode::Observe,
             percent: flip.percent(),
             before: flip.percent_before(),
-        };
+        }
+    }
+
+    /// How each armed target stands; nothing for one that was not seen or could not be read.
+    pub(super) fn standings(&self, run: &Run, flip: &Flip) -> Vec<Option<Standing>> {
+        let reference = run.reference();
+        let expected = Self::expected(&reference, run, flip);
         let one = |t: &ArmedTarget| {
             let reading = self.seen.targets.get(&t.place)?.as_ref().ok()?;
             Some(standing(t, &expected, reading))
@@ -360,8 +369,7 @@ impl Pass<'_> {
         if run.held.is_some() {
             return;
         }
-        let ledger = RunLedger { checks: checks(&flip, self.now), rolled_out: Some(self.now), ..RunLedger::default() };
-        self.state.ledgers.insert(run.name.clone(), ledger);
+        self.state.ledgers.insert(run.name.clone(), RunLedger::new(&flip, self.now));
         let reason = format!("the rollout is complete{}; soaks for {}", flip.share(), flip.soak().duration);
         run.go(Stage::Soaking(flip, self.now), &reason, "hoist", self.now);
         run.updates = 0;
@@ -383,7 +391,7 @@ impl Pass<'_> {
     /// says nothing about this run.
     pub(super) fn looked_at(&self, flip: &Flip) -> bool {
         flip.armed.targets.iter().all(|t| self.seen.targets.contains_key(&t.place))
-            && workloads(flip).iter().all(|key| self.seen.workloads.contains_key(key))
+            && flip.workloads().iter().all(|key| self.seen.workloads.contains_key(key))
     }
 
     /// Why the workloads are not yet proven to run on the value, where they are not.
@@ -393,12 +401,12 @@ impl Pass<'_> {
                 return Some(format!("{:?} {} is to be restarted", restart.workload.kind, restart.workload.name));
             }
         }
-        for key in workloads(flip) {
-            let why = match self.seen.workloads.get(&key) {
+        for key in flip.workloads() {
+            let why = match self.seen.workloads.get(key) {
                 None => "is not read yet".to_owned(),
                 Some(Err(why)) => format!("cannot be read: {why}"),
                 Some(Ok(WorkloadReading::Missing)) => continue,
-                Some(Ok(WorkloadReading::Found(found))) if !self.of_one_spec(flip, &key, found) => {
+                Some(Ok(WorkloadReading::Found(found))) if !self.of_one_spec(flip, key, found) => {
                     "was changed while it was read".to_owned()
                 }
                 Some(Ok(WorkloadReading::Found(found))) if found.complete => continue,
@@ -462,20 +470,6 @@ pub(super) fn restarts(flip: &Flip, decision: &str) -> Vec<Restart> {
             };
             if !all.contains(&restart) {
                 all.push(restart);
-            }
-        }
-    }
-    all
-}
-
-/// The workloads that must see a flip, each once.
-pub(super) fn workloads(flip: &Flip) -> Vec<WorkloadKey> {
-    let mut all: Vec<WorkloadKey> = Vec::new();
-    for target in &flip.armed.targets {
-        for workload in &target.workloads {
-            let key = WorkloadKey { namespace: target.place.namespace.clone(), workload: workload.clone() };
-            if !all.contains(&key) {
-                all.push(key);
             }
         }
     }

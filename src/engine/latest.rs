@@ -7,6 +7,8 @@ use super::state::{Run, State};
 
 /// The latest run of every step that has one.
 pub(super) struct Latest<'a> {
+    /// Every run with its place, where the plan has it, by name.
+    placed: Vec<(&'a Run, Option<Step>)>,
     runs: Vec<Vec<Option<&'a Run>>>,
     /// Whether every step of each phase is complete, or left out.
     done: Vec<bool>,
@@ -16,16 +18,29 @@ impl<'a> Latest<'a> {
     /// Looks at every run once.
     pub fn of(plan: &Plan, state: &'a State) -> Self {
         let mut runs: Vec<Vec<Option<&Run>>> = plan.phases.iter().map(|p| vec![None; p.environments.len()]).collect();
-        for run in state.runs.values() {
-            let place = plan.place_of(&run.spec);
-            let slot = place.and_then(|(phase, environment)| runs.get_mut(phase)?.get_mut(environment));
+        let placed: Vec<_> = state.all().map(|run| (run, plan.place_of(&run.spec))).collect();
+        for (run, place) in &placed {
+            let slot = (*place).and_then(|(phase, environment)| runs.get_mut(phase)?.get_mut(environment));
             if let Some(slot) = slot.filter(|slot| slot.is_none_or(|other| run.spec.epoch > other.spec.epoch)) {
-                *slot = Some(run.as_ref());
+                *slot = Some(*run);
             }
         }
         let done = runs.iter().map(|steps| steps.iter().all(|run| run.is_some_and(|run| run.stage.is_done())));
         let done = done.collect();
-        Self { runs, done }
+        Self { placed, runs, done }
+    }
+
+    /// The runs of which no later epoch exists, by name, each with whether the plan has its place.
+    pub fn newest(&self, state: &State) -> Vec<(&'a Run, bool)> {
+        let mut elsewhere = None;
+        let newest = |(run, place): &(&'a Run, Option<Step>)| {
+            let is_it = match place {
+                Some(place) => self.run(*place).is_some_and(|latest| std::ptr::eq(latest, *run)),
+                None => elsewhere.get_or_insert_with(|| state.newest()).iter().any(|o| std::ptr::eq(*o, *run)),
+            };
+            is_it.then_some((*run, place.is_some()))
+        };
+        self.placed.iter().filter_map(newest).collect()
     }
 
     /// The latest run of a step.

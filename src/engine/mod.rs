@@ -13,6 +13,7 @@ mod gate;
 mod hint;
 mod latest;
 pub mod laws;
+mod ledger;
 mod no_return;
 mod order;
 mod plan;
@@ -34,6 +35,7 @@ pub use condition::bug;
 pub use decision::{Decision, Finalizer, Lower, Motion, OrderAnswer, Raise, Restart, Seal, Update};
 pub use elsewhere::{ElsewherePhase, waited_for};
 pub use hint::nearest;
+pub use ledger::RunLedger;
 pub use order::WENT_BACK;
 pub use plan::{EnvironmentPlan, FlipPlan, PhasePlan, Places, Plan, Problem, Step, circle};
 pub use probe::{
@@ -41,7 +43,7 @@ pub use probe::{
 };
 pub use runs::ReadRuns;
 pub use start::IN_TIME;
-pub use state::{Flip, Run, RunLedger, Stage, State};
+pub use state::{Flip, Run, Stage, State};
 pub use step::{steady, step};
 pub use target::{
     Expected, Foreign, FoundTarget, Owner, Stamp, StampKind, Standing, TargetPlan, TargetReading, digest, standing,

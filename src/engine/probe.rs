@@ -237,7 +237,7 @@ fn gating(view: &View, state: &State, run: &Run, now: Time, asked: &mut Asked) {
 }
 
 /// How often a gate is looked at, at least.
-const GATE_POLL: TimeDelta = TimeDelta::seconds(15);
+pub(super) const GATE_POLL: TimeDelta = TimeDelta::seconds(15);
 
 /// How late a pass may come and still ask about the moment that it was meant for, as its neighbours do.
 const LATE: TimeDelta = TimeDelta::seconds(2);
@@ -248,18 +248,18 @@ fn gate_moment(check: &Check, now: Time) -> Time {
     if now - planned <= LATE { planned } else { now }
 }
 
-/// When a gate with these checks is looked at next.
-pub(super) fn next_gate(checks: &[Check], now: Time) -> Time {
+/// When a gate with these checks is looked at next; without checks every [`GATE_POLL`].
+pub(super) fn next_gate(checks: &[Check], now: Time) -> Option<Time> {
     let next = checks.iter().map(|c| {
         let step = GATE_POLL.min(c.interval.delta()).max(TimeDelta::seconds(1));
         on_grid(c, step, now) + step
     });
-    next.min().unwrap_or(now + GATE_POLL)
+    next.min()
 }
 
 fn measures(run: &Run, flip: &Flip, state: &State, now: Time, asked: &mut Asked) {
     let Some(ledger) = state.ledgers.get(&run.name).filter(|l| l.rolled_out == run.stage.rolled_out()) else { return };
-    for check in &ledger.checks {
+    for check in ledger.checks() {
         let questions = due_questions(check, now);
         if check.latched().is_none() && !questions.is_empty() {
             asked.probes.push(Probe::Measure(Measure {

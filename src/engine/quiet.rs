@@ -1,7 +1,7 @@
 //! The old path that must be quiet before a phase begins.
 
 use super::plan::FlipPlan;
-use super::probe::{Measure, Probe, Question, next_gate};
+use super::probe::{GATE_POLL, Measure, Probe, Question};
 use super::state::{Run, State};
 use super::step::Pass;
 use super::view::View;
@@ -52,7 +52,11 @@ impl Pass<'_> {
             }
         }
         let stuck = quiet.next() == before && before <= self.now;
-        self.wake_at(if stuck { next_gate(&[], self.now) } else { quiet.next() });
+        if stuck {
+            self.wake_every(GATE_POLL, run.since);
+        } else {
+            self.wake_at(quiet.next());
+        }
         self.state.ledgers.entry(run.name.clone()).or_default().quiet = Some(quiet);
     }
 }

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use crate::api::{ArmedTarget, HeldReason, RollbackRecord, RollbackScope};
 
 use super::decision::{Lower, Restart};
-use super::flip::{restarts, workloads};
+use super::flip::restarts;
 use super::gate::is_latest;
 use super::probe::WorkloadReading;
 use super::state::{Flip, Run, Stage, State};
@@ -246,7 +246,7 @@ impl Pass<'_> {
             run.held = None;
             return;
         }
-        self.wake_in(CLOSED_POLL);
+        self.wake_every(CLOSED_POLL, run.since);
         let standings = self.standings(run, flip);
         let mut drift = None;
         for (target, standing) in flip.armed.targets.iter().zip(standings) {
@@ -273,8 +273,8 @@ impl Pass<'_> {
 
     fn lagging(&self, flip: &Flip) -> Option<String> {
         let mut pods = Vec::new();
-        for key in workloads(flip) {
-            if let Some(Ok(WorkloadReading::Found(found))) = self.seen.workloads.get(&key) {
+        for key in flip.workloads() {
+            if let Some(Ok(WorkloadReading::Found(found))) = self.seen.workloads.get(key) {
                 pods.extend(found.lagging.iter().map(String::as_str));
             }
         }
@@ -285,8 +285,8 @@ impl Pass<'_> {
 
     fn proof(&self, flip: &Flip) -> String {
         let mut parts = Vec::new();
-        for key in workloads(flip) {
-            if let Some(Ok(WorkloadReading::Found(found))) = self.seen.workloads.get(&key) {
+        for key in flip.workloads() {
+            if let Some(Ok(WorkloadReading::Found(found))) = self.seen.workloads.get(key) {
                 parts.push(format!("{} of {} pods of {key} are back on the old value", found.ready, found.desired));
             }
         }

@@ -146,7 +146,7 @@ mod tests {
         let long = "…".repeat(2_000);
         let opened_by = OpenedBy { intervention: name("i"), at: Time::UNIX_EPOCH };
         Arc::make_mut(&mut run.spec).opened_by = Some(opened_by);
-        let flip = Flip { armed: Arc::new(plan), attempt: None, step: 9, before: None };
+        let flip = Flip { step: 9, ..Flip::new(Arc::new(plan)) };
         for _ in 0..30 {
             run.go(Stage::Soaking(flip.clone(), Time::UNIX_EPOCH), &long, &long, Time::UNIX_EPOCH);
         }

@@ -1,7 +1,5 @@
 //! Watching: the soak after a flip, and the calmer time until the schedule completes.
 
-use std::sync::Arc;
-
 use chrono::TimeDelta;
 
 use crate::api::{Action, Check, CheckOutcome, Duration, Gate, HeldReason, OnBreach, PendingAction, Soak, Time};
@@ -9,13 +7,13 @@ use crate::api::{Action, Check, CheckOutcome, Duration, Gate, HeldReason, OnBrea
 use super::calendar::{Zone, covered_at};
 use super::decision::Update;
 use super::drift::drift_of;
-use super::flip::workloads;
 use super::gate::end_gates;
+use super::ledger::RunLedger;
 use super::probe::{FoundWorkload, WorkloadReading};
-use super::state::{Flip, Run, RunLedger, Stage, clip};
+use super::state::{Flip, Run, Stage, clip};
 use super::step::Pass;
 use super::target::Standing;
-use crate::analysis::{Breach, CheckLedger, Judged, Outcome};
+use crate::analysis::{Breach, CheckLedger};
 
 /// A workload may be unavailable for this long before that counts as a breach: node drains and restarts take time.
 const UNAVAILABLE_FOR: TimeDelta = TimeDelta::minutes(2);
@@ -24,7 +22,7 @@ const UNAVAILABLE_FOR: TimeDelta = TimeDelta::minutes(2);
 const CRASHING_FOR: TimeDelta = TimeDelta::seconds(20);
 
 /// How often targets are read where no check asks more often.
-const TARGET_POLL: TimeDelta = TimeDelta::seconds(30);
+pub(super) const TARGET_POLL: TimeDelta = TimeDelta::seconds(30);
 
 impl Pass<'_> {
     pub(super) fn soaking(&mut self, run: &mut Run, flip: Flip, rolled_out: Time) {
@@ -33,7 +31,7 @@ impl Pass<'_> {
         }
         let Soak { duration: soak, covers, .. } = flip.soak();
         let ledger = self.state.ledgers.get(&run.name).cloned().unwrap_or_default();
-        let asked = ledger.checks.iter().map(AsRef::as_ref).filter(|c| self.view.counts(run, c.check(), self.now));
+        let asked = ledger.checks().filter(|c| self.view.counts(run, c.check(), self.now));
         let asked: Vec<&CheckLedger> = asked.collect();
         let mut waits = Vec::new();
         // A check that only says something says nothing more once it has breached.
@@ -111,11 +109,8 @@ impl Pass<'_> {
 
     /// Watches targets, rollout and checks; says whether the run is still up and was looked at whole.
     fn evidence(&mut self, run: &mut Run, flip: &Flip, rolled_out: Time) -> bool {
-        self.wake_in(TARGET_POLL);
+        self.wake_every(TARGET_POLL, rolled_out);
         let calm = self.calm_until(run, rolled_out);
-        if calm.is_none() {
-            self.absorb(run, flip, rolled_out);
-        }
         if !self.watch(run, flip) || self.rollout_breaches(run, flip) {
             return false;
         }
@@ -124,10 +119,10 @@ impl Pass<'_> {
             return self.looked_at(flip) && self.finds(run, flip, Vec::new());
         }
         let ledger = self.state.ledgers.get(&run.name).cloned().unwrap_or_default();
-        for check in ledger.checks.iter().filter(|c| c.latched().is_none()) {
+        for check in ledger.checks().filter(|c| c.latched().is_none()) {
             // One that could not be asked is asked again when the next is due, not every second.
             let failed = check.next() <= self.now && self.tried(check);
-            self.wake_at(if failed { self.now + check.check().interval.delta() } else { check.next() });
+            self.wake_at(if failed { check.next_after(self.now) } else { check.next() });
         }
         if self.acts_on(run, flip, &ledger) {
             return false;
@@ -136,7 +131,7 @@ impl Pass<'_> {
         if !self.looked_at(flip) || self.behind(&ledger) {
             return false;
         }
-        let holds = ledger.checks.iter().filter_map(|c| {
+        let holds = ledger.checks().filter_map(|c| {
             let (outcome, sentence) = c.hold()?;
             let told = match (c.latched(), c.check().dry_run) {
                 (Some(breach), true) => format!("{}; dryRun: nothing comes of it", breach.sentence),
@@ -155,21 +150,10 @@ impl Pass<'_> {
         true
     }
 
-    /// Until when nothing of a run's checks can change, where none was asked and nobody overrode or stops anything.
-    fn calm_until(&self, run: &Run, rolled_out: Time) -> Option<Time> {
-        let asked = self.seen.measurements.contains_key(&run.name) || !self.view.status.overrides.is_empty();
-        let ledger = self.state.ledgers.get(&run.name).filter(|_| !asked && run.pending.is_none())?;
-        ledger.calm_until(rolled_out, self.now)
-    }
-
     /// Does what the checks that have breached ask for; says whether the flag goes back.
     fn acts_on(&mut self, run: &mut Run, flip: &Flip, ledger: &RunLedger) -> bool {
-        let mut breaches: Vec<(&Check, &Breach)> = ledger
-            .checks
-            .iter()
-            .filter(|c| !c.check().dry_run)
-            .filter_map(|c| Some((c.check(), c.latched()?)))
-            .collect();
+        let mut breaches: Vec<(&Check, &Breach)> =
+            ledger.checks().filter(|c| !c.check().dry_run).filter_map(|c| Some((c.check(), c.latched()?))).collect();
         breaches.sort_by_key(|(_, breach)| breach.at);
         let stopped = |p: &PendingAction| self.view.is_overridden(run, &p.check, self.now);
         if run.pending.as_ref().is_some_and(stopped) {
@@ -218,44 +202,12 @@ impl Pass<'_> {
 
     /// Whether a moment is due that was neither answered nor refused in this pass.
     fn behind(&self, ledger: &RunLedger) -> bool {
-        ledger.checks.iter().any(|c| c.latched().is_none() && c.next() <= self.now && !self.tried(c))
+        ledger.checks().any(|c| c.latched().is_none() && c.next() <= self.now && !self.tried(c))
     }
 
     /// Whether a check was asked in this pass, for better or worse.
     fn tried(&self, check: &CheckLedger) -> bool {
         check.latest().is_some_and(|l| l.at >= self.now)
-    }
-
-    /// Takes the answers of this pass into the run's ledger, which is made anew after a restart.
-    fn absorb(&mut self, run: &Run, flip: &Flip, rolled_out: Time) {
-        let seen = self.seen;
-        let ledger = self.state.ledgers.entry(run.name.clone()).or_default();
-        if ledger.rolled_out != Some(rolled_out) || ledger.checks.iter().any(|c| c.is_ahead_of(self.now)) {
-            *ledger = RunLedger { checks: checks(flip, rolled_out), rolled_out: Some(rolled_out), ..ledger.clone() };
-        }
-        let measured = seen.measurements.get(&run.name);
-        if measured.is_none() && self.view.status.overrides.is_empty() {
-            return ledger.note_calm(self.now);
-        }
-        for check in &mut ledger.checks {
-            if let Some(until) = self.view.forgiven(run, &check.check().name) {
-                Arc::make_mut(check).forgive(until);
-            }
-            let Some(measured) = measured.and_then(|of_run| of_run.get(&check.check().name)) else {
-                continue;
-            };
-            let check = Arc::make_mut(check);
-            for answers in &measured.answers {
-                check.absorb(answers);
-            }
-            if let Some((error, sentence)) = &measured.failed {
-                check.fail(
-                    self.now,
-                    Judged { outcome: Outcome::Error(*error), sentence: sentence.clone(), value: None },
-                );
-            }
-        }
-        ledger.note_calm(self.now);
     }
 
     /// Looks at orders, deletion and what others did to the targets; says whether the run is still up.
@@ -306,8 +258,8 @@ impl Pass<'_> {
         let mut unavailable = None;
         let mut stuck = None;
         let mut read_all = true;
-        for key in workloads(flip) {
-            let reading = self.seen.workloads.get(&key);
+        for key in flip.workloads() {
+            let reading = self.seen.workloads.get(key);
             read_all &= matches!(reading, Some(Ok(_)));
             let Some(Ok(WorkloadReading::Found(found))) = reading else { continue };
             crashing = crashing.or_else(|| found.crashing.first().map(|pod| format!("rollout: {key}: {pod}")));
@@ -350,7 +302,7 @@ impl Pass<'_> {
 
     /// A workload that is not complete does not let a soak end, and is no breach by itself.
     fn shaky(&self, flip: &Flip) -> Option<String> {
-        workloads(flip).iter().find_map(|key| match self.seen.workloads.get(key) {
+        flip.workloads().iter().find_map(|key| match self.seen.workloads.get(key) {
             Some(Ok(WorkloadReading::Found(FoundWorkload { complete: true, crashing, .. }))) if crashing.is_empty() => {
                 None
             }
@@ -382,10 +334,4 @@ impl Pass<'_> {
             run.message.clone_from(&message);
         }
     }
-}
-
-/// Empty ledgers of the armed checks.
-pub(super) fn checks(flip: &Flip, rolled_out: Time) -> Vec<Arc<CheckLedger>> {
-    let new = |c| Arc::new(CheckLedger::new(c, &flip.armed.prometheus, rolled_out));
-    flip.armed.checks.iter().map(new).collect()
 }

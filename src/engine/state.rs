@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::analysis::{CheckLedger, QuietLedger};
 use crate::api::{
-    Armed, ArmedStep, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held, HeldReason,
-    MigrationRun, MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, Percent, RollbackRecord, RunState,
-    ScheduleRef, Soak, StepStatus, Time, Transition, Wait,
+    Armed, ArmedStep, ArmedTarget, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held,
+    HeldReason, MigrationRun, MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, Percent, RollbackRecord,
+    RunState, ScheduleRef, Soak, StepStatus, Time, Transition, Wait, WorkloadRef,
 };
 
+use super::ledger::RunLedger;
 use super::plan::{EnvironmentPlan, PhasePlan};
+use super::probe::WorkloadKey;
 use super::room;
 use super::target::{Owner, digest};
 use super::view::View;
@@ -38,48 +39,13 @@ impl State {
         fn step(run: &Run) -> (&str, &EnvironmentKey) {
             (&run.spec.phase, run.environment())
         }
+        // Few are of a later epoch than their first.
         let mut epochs = BTreeMap::new();
-        for run in self.all() {
+        for run in self.all().filter(|run| run.spec.epoch > 1) {
             let newest = epochs.entry(step(run)).or_insert(run.spec.epoch);
             *newest = run.spec.epoch.max(*newest);
         }
-        self.all().filter(|run| epochs.get(&step(run)) == Some(&run.spec.epoch)).collect()
-    }
-}
-
-/// The evidence of one run since its rollout was complete.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RunLedger {
-    /// When the rollout was complete that this speaks of; nothing before there was one. A ledger of another rollout is
-    /// never used.
-    pub rolled_out: Option<Time>,
-    /// One for each armed check. Shared for the same reason.
-    pub checks: Vec<Arc<CheckLedger>>,
-    /// Since when a workload has been unavailable without a break.
-    pub unavailable_since: Option<Time>,
-    /// Since when a pod has been crashing without a break.
-    pub crashing_since: Option<Time>,
-    /// What is known of the old path that must be quiet before the run begins.
-    pub quiet: Option<QuietLedger>,
-    /// Where every check passes: when the newest measurement was taken, and when the next is due. Most passes find most
-    /// runs so, and need not look at each of their checks.
-    pub calm: Option<(Time, Time)>,
-}
-
-impl RunLedger {
-    /// Notes whether every check passes and none is due.
-    pub(super) fn note_calm(&mut self, now: Time) {
-        let calm = |c: &CheckLedger| c.latched().is_none() && c.hold().is_none() && c.next() > now;
-        let newest = self.checks.iter().filter_map(|c| c.latest()).map(|l| l.at).max();
-        let next = self.checks.iter().map(|c| c.next()).min();
-        let all = self.checks.iter().all(|c| calm(c));
-        self.calm = newest.zip(next).filter(|(newest, _)| all && *newest <= now);
-    }
-
-    /// Until when nothing of the checks changes, where they were found calm and the clock is not behind that.
-    pub(super) fn calm_until(&self, rolled_out: Time, now: Time) -> Option<Time> {
-        let (newest, next) = self.calm.filter(|_| self.rolled_out == Some(rolled_out))?;
-        (newest <= now && now < next).then_some(next)
+        self.all().filter(|run| epochs.get(&step(run)).is_none_or(|newest| run.spec.epoch == *newest)).collect()
     }
 }
 
@@ -94,9 +60,31 @@ pub struct Flip {
     pub step: usize,
     /// While it is being raised to the next step, when the rollout of the step before was complete.
     pub before: Option<Time>,
+    /// The workloads that must see it, each once. Kept, because every pass looks for each.
+    pub(super) workloads: Arc<[WorkloadKey]>,
 }
 
 impl Flip {
+    /// A flip at its first step that nothing was sent of.
+    pub fn new(armed: Arc<Armed>) -> Self {
+        let key = |t: &ArmedTarget, w: &WorkloadRef| WorkloadKey {
+            namespace: t.place.namespace.clone(),
+            workload: w.clone(),
+        };
+        let mut workloads: Vec<WorkloadKey> = Vec::new();
+        for found in armed.targets.iter().flat_map(|t| t.workloads.iter().map(move |w| key(t, w))) {
+            if !workloads.contains(&found) {
+                workloads.push(found);
+            }
+        }
+        Self { armed, attempt: None, step: 0, before: None, workloads: workloads.into() }
+    }
+
+    /// The workloads that must see it, each once.
+    pub fn workloads(&self) -> &[WorkloadKey] {
+        &self.workloads
+    }
+
     /// The decision id of the raise.
     pub fn decision(&self) -> Option<&str> {
         self.attempt.as_ref().map(|a| a.decision.as_str())
@@ -458,10 +446,10 @@ fn clip_to(text: &str, most: usize) -> String {
 fn stage(status: &MigrationRunStatus) -> Option<Stage> {
     let flip = || {
         Some(Flip {
-            armed: Arc::new(status.armed.clone()?),
             attempt: status.attempt.clone(),
             step: status.step.as_ref().and_then(|s| usize::try_from(s.number - 1).ok()).unwrap_or(0),
             before: status.rolled_out.filter(|_| status.state == RunState::Flipping),
+            ..Flip::new(Arc::new(status.armed.clone()?))
         })
     };
     Some(match status.state {

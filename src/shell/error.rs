@@ -1,7 +1,10 @@
 //! What can go wrong outside the heart, and what a retry may hope for.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
 
 /// What a retry may hope for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +127,35 @@ pub async fn within<T>(
         Ok(Err(source)) => Err(Error::Kubernetes { what, source }),
         Err(_) => Err(Error::Deadline { what, deadline }),
     }
+}
+
+/// The longest that a call goes on which nobody waits for any more.
+const LINGERS: Duration = Duration::from_secs(10);
+
+/// The same of a call that may be sent again, and which stays on its way, while there is room, where it is not answered in
+/// time: an API server drops a request whose sender has gone, so that one which is slower than the deadline would never do
+/// what is asked, however often.
+pub async fn lingering<T: Send + 'static>(
+    what: &'static str,
+    deadline: Duration,
+    room: &Arc<Semaphore>,
+    call: impl Future<Output = Result<T, kube::Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let Ok(place) = Arc::clone(room).try_acquire_owned() else { return within(what, deadline, call).await };
+    let (answer, answered) = oneshot::channel();
+    tokio::spawn(async move {
+        let result = tokio::time::timeout(LINGERS, call).await;
+        drop(place);
+        // Whoever asked may have gone.
+        let _ = result.map(|result| answer.send(result));
+    });
+    let answered = async {
+        match answered.await {
+            Ok(result) => result,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    within(what, deadline, answered).await
 }
 
 /// Takes "not found" for an answer.

@@ -1,7 +1,7 @@
 //! Gathers what the engine asks for: everything at once, each answer as it comes.
 
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 
 use super::error::Error;
 use super::targets::Carried;
@@ -36,22 +36,28 @@ pub async fn observe(
             () = &mut disturbed => break,
         };
         let Some(answer) = answer else { break };
-        match answer {
-            Answer::Target(place, reading) => {
-                seen.targets.insert(place, reading.map_err(|e| e.to_string()));
-            }
-            Answer::Workload(key, reading) => {
-                seen.workloads.insert(key, reading.map_err(|e| e.to_string()));
-            }
-            Answer::Measured(measure, measured) => {
-                seen.note(*measure, measured);
-            }
+        note(&mut seen, answer);
+        // Whatever else has come by now is looked at with it: to decide takes longer than to be told.
+        while let Some(Some(answer)) = asked.next().now_or_never() {
+            note(&mut seen, answer);
         }
         if urgent(&seen) {
             break;
         }
     }
     seen
+}
+
+fn note(seen: &mut Observations, answer: Answer) {
+    match answer {
+        Answer::Target(place, reading) => {
+            seen.targets.insert(place, reading.map_err(|e| e.to_string()));
+        }
+        Answer::Workload(key, reading) => {
+            seen.workloads.insert(key, reading.map_err(|e| e.to_string()));
+        }
+        Answer::Measured(measure, measured) => seen.note(*measure, measured),
+    }
 }
 
 async fn answer(world: &World, namespace: &str, probe: Probe, carried: &impl Fn(&TargetPlace) -> Carried) -> Answer {

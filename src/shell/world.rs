@@ -94,7 +94,7 @@ impl World {
             waiting: Waiting::default(),
             store: Store::new(client.clone(), Arc::clone(&versions)),
             targets: Targets::new(client.clone()),
-            retreat: Targets::new(retreat),
+            retreat: Targets::retreating(retreat),
             versions,
             prometheus: Prometheus::new(client.clone()),
             telemetry: Arc::new(Telemetry::default()),

@@ -8,8 +8,8 @@ use chrono::TimeDelta;
 use crate::api::{ArmedTarget, FreezeSpec, MigrationRun, MigrationSchedule, OverriddenWait, RunState, Strength, Time};
 use crate::engine::laws::{self, Sent, Turn, Violation};
 use crate::engine::{
-    Decision, Finalizer, Lower, Motion, Observations, Probe, Raise, Run, Stage, StampKind, TargetReading, pause_of,
-    probes, step,
+    Decision, Finalizer, Lower, Motion, Observations, Probe, Raise, Run, RunLedger, Stage, StampKind, TargetReading,
+    pause_of, probes, step,
 };
 
 use super::daemon::Told;
@@ -210,6 +210,7 @@ impl World {
         let half = self.now + (self.wake - self.now) / 2;
         let busy = self.late.iter().any(|(at, _)| *at <= half)
             || self.acts.iter().any(|(at, _)| *at <= half)
+            || self.next_elsewhere(self.now).is_some_and(|at| at <= half)
             || self.faults.until.is_some_and(|until| self.now < until)
             || !self.passes.is_multiple_of(QUIET_EVERY);
         let (then, wake) = (self.now, self.wake);
@@ -237,7 +238,7 @@ impl World {
     /// Whether a moment is due that was not asked for yet, as after a restart.
     fn catching_up(&self, at: Time) -> bool {
         let listening = self.ledgers.values().filter_map(|l| l.quiet.as_ref()).any(|q| q.next() <= at);
-        listening || self.ledgers.values().flat_map(|l| &l.checks).any(|c| c.latched().is_none() && c.next() <= at)
+        listening || self.ledgers.values().flat_map(RunLedger::checks).any(|c| c.latched().is_none() && c.next() <= at)
     }
 
     pub(super) fn gather(&mut self) -> Option<(Told, Observations)> {

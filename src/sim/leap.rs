@@ -168,8 +168,7 @@ impl World {
 
     fn fill_one(&self, environment: &EnvironmentKey, ledger: &mut RunLedger, to: Time) -> bool {
         self.fill_quiet(environment, ledger, to);
-        ledger.calm = None;
-        for check in ledger.checks.iter_mut().filter(|c| c.latched().is_none()).map(Arc::make_mut) {
+        for check in ledger.checks_mut().filter(|c| c.latched().is_none()).map(Arc::make_mut) {
             if self.metrics.away(to) {
                 let sentence = "the simulated Prometheus does not answer".to_owned();
                 let judged = Judged { outcome: Outcome::Error(AnswerError::Query), sentence, value: None };
@@ -214,6 +213,6 @@ impl World {
         let away = self.metrics.away(self.now);
         let listened = state.ledgers.values().filter_map(|l| l.quiet.as_ref()).all(|q| q.next() > self.now);
         away || listened
-            && state.ledgers.values().flat_map(|l| &l.checks).all(|c| c.latched().is_some() || c.next() > self.now)
+            && state.ledgers.values().flat_map(RunLedger::checks).all(|c| c.latched().is_some() || c.next() > self.now)
     }
 }

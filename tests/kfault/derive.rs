@@ -87,6 +87,7 @@ fn refused(reference: &Reference, number: usize, faults: &mut Vec<Fault>) {
         for n in 1..=targets {
             faults.extend(write_deeds().map(|deed| Fault::of(Class::Write, n, "configmaps", deed)));
         }
+        faults.push(Fault::of(Class::Write, targets, "configmaps", Deed::Slow(seconds(4))).times(12));
     }
     faults.push(Fault::new(Class::Write, 1 + (number * 7) % writes, Deed::BlackHole(seconds(8))));
 }

@@ -7,7 +7,7 @@ use hoist::api::RunState;
 use hoist::engine::laws::{self, Trace};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Deed;
+use crate::plan::{Deed, Fault, length};
 use crate::play::{End, Played};
 use crate::proxy::{Law, RESTORED, RESUMED, Record, raises};
 
@@ -246,8 +246,13 @@ fn led_by_nobody(trace: &[Record]) -> Vec<String> {
 
 /// Lowerings that were sent and did not arrive within a few seconds though something could be done: they are sent again.
 fn slow_retreats(played: &Played) -> Vec<String> {
-    let patient = |deed: &Deed| !matches!(deed, Deed::Stall(_) | Deed::Answer { .. } | Deed::Reset { .. });
-    if played.plan.faults.iter().any(|f| patient(&f.deed) || f.times > 1) {
+    let hasty = |fault: &Fault| match fault.deed {
+        Deed::Stall(_) | Deed::Answer { .. } | Deed::Reset { .. } => fault.times == 1,
+        // However often.
+        Deed::Slow(lasts) => length(lasts) < RETREAT,
+        _ => false,
+    };
+    if !played.plan.faults.iter().all(hasty) {
         return Vec::new();
     }
     let mut first: BTreeMap<&String, (Instant, Option<Instant>)> = BTreeMap::new();

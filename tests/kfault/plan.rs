@@ -93,6 +93,8 @@ pub enum Deed {
     Reset { applied: bool },
     /// The request is kept on the way for so long, and arrives then, whoever still waits for the answer.
     Stall(Duration),
+    /// The API server takes so long over the request, and drops it where nobody waits for the answer any more.
+    Slow(Duration),
     /// Nothing comes through for so long; what was sent meanwhile is lost.
     BlackHole(Duration),
     /// The caches are filled from the past: watches are cut, lists are answered as of so many writes ago, and nothing
@@ -312,7 +314,7 @@ impl Deed {
 
     fn fits(&self, class: Class) -> bool {
         match self {
-            Deed::Kill(_) | Deed::BlackHole(_) => matches!(class, Class::Write | Class::Read),
+            Deed::Kill(_) | Deed::Slow(_) | Deed::BlackHole(_) => matches!(class, Class::Write | Class::Read),
             Deed::Answer { .. } | Deed::Reset { .. } | Deed::Stall(_) => class != Class::Event,
             Deed::TimeTravel { .. } | Deed::Freeze { .. } | Deed::Outage { .. } | Deed::Backup | Deed::Restore => {
                 class == Class::Write
@@ -333,7 +335,7 @@ impl Deed {
             Deed::Kill(_) => "kill",
             Deed::Answer { .. } => "answer",
             Deed::Reset { .. } => "reset",
-            Deed::Stall(_) | Deed::BlackHole(_) => "stall",
+            Deed::Stall(_) | Deed::Slow(_) | Deed::BlackHole(_) => "stall",
             Deed::TimeTravel { .. } => "timeTravel",
             Deed::Freeze { .. } => "freeze",
             Deed::Drop
@@ -386,6 +388,7 @@ impl fmt::Display for Deed {
             Deed::Answer { status, .. } => write!(f, "answer-{status}"),
             Deed::Reset { applied } => write!(f, "reset-{}", done(applied)),
             Deed::Stall(time) => write!(f, "stall-{time}"),
+            Deed::Slow(time) => write!(f, "slow-{time}"),
             Deed::BlackHole(time) => write!(f, "black-hole-{time}"),
             Deed::TimeTravel { back, restart, .. } => {
                 write!(f, "time-travel-{back}{}", if *restart { "-restart" } else { "" })

@@ -120,7 +120,7 @@ async fn outlawed(scene: &Scene) {
 /// How long the plan's own faults last at most.
 fn lasting(plan: &Plan) -> Duration {
     let one = |deed: &Deed| match deed {
-        Deed::Stall(lasts) | Deed::BlackHole(lasts) | Deed::Delay(lasts) => length(*lasts),
+        Deed::Stall(lasts) | Deed::Slow(lasts) | Deed::BlackHole(lasts) | Deed::Delay(lasts) => length(*lasts),
         Deed::TimeTravel { lasts, .. } | Deed::Outage { lasts, .. } => length(*lasts) + Duration::from_secs(30),
         Deed::Restore => Duration::from_secs(120),
         Deed::Freeze { after } => Duration::from_secs(30) + length(*after),

@@ -65,18 +65,20 @@ impl Targets {
             key: String::new(),
         };
         let api = self.api(&place);
-        // The uid keeps an apply from making a workload that vanished meanwhile.
-        let Some(uid) = within("read a workload", deadline, api.get(&place.name)).await?.metadata.uid else {
-            return Ok(());
-        };
         let resource = resource(place.kind);
-        let body = json!({
+        let mut body = json!({
             "apiVersion": resource.api_version, "kind": resource.kind,
-            "metadata": { "name": place.name, "namespace": place.namespace, "uid": uid },
+            "metadata": { "name": place.name, "namespace": place.namespace },
             "spec": { "template": { "metadata": { "annotations": { restart_annotation(&restart.flag): restart.decision } } } },
         });
         let params = PatchParams::apply(&restart_manager(&restart.flag)).force();
-        within("restart a workload", deadline, api.patch(&place.name, &params, &Patch::Apply(&body))).await.map(drop)
+        let call = async move {
+            // It keeps an apply from making a workload that vanished meanwhile.
+            let Some(uid) = api.get(&place.name).await?.metadata.uid else { return Ok(()) };
+            body["metadata"]["uid"] = json!(uid);
+            api.patch(&place.name, &params, &Patch::Apply(&body)).await.map(drop)
+        };
+        self.call("restart a workload", deadline, call).await
     }
 
     async fn write_over_reference(&self, what: &'static str, write: &Write<'_>) -> Result<(), Error> {
@@ -85,34 +87,30 @@ impl Targets {
         let entry = json!({ "name": place.key, "value": write.value.text(), "valueFrom": null });
         let metadata = metadata(write.target, write.stamp, write.version);
         let body = json!({ "metadata": metadata, "spec": write.env(entry) });
-        within(what, RETREAT_CALL, self.api(place).patch(&place.name, &params, &Patch::Strategic(&body)))
-            .await
-            .map(drop)
+        let (api, name) = (self.api(place), place.name.clone());
+        let call = async move { api.patch(&name, &params, &Patch::Strategic(&body)).await.map(drop) };
+        self.call(what, RETREAT_CALL, call).await
     }
 
     async fn write(&self, what: &'static str, deadline: Duration, write: &Write<'_>) -> Result<(), Error> {
-        let api = self.api(&write.target.place);
-        let name = &write.target.place.name;
+        let (api, name) = (self.api(&write.target.place), write.target.place.name.clone());
         let manager = value_manager(&write.target.flag);
-        match write.value {
+        let (params, patch) = match write.value {
             FlagValue::Text(text) => {
                 let params = PatchParams { force: write.force, ..PatchParams::apply(&manager) };
-                within(what, deadline, api.patch(name, &params, &Patch::Apply(&write.apply(text)))).await.map(drop)
+                (params, Patch::Apply(write.apply(text)))
             }
             // Leaving the key out of an apply would keep a co-owner's value and answer 200.
             FlagValue::Absent => {
                 let params = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
-                let body = write.delete();
-                match write.target.place.kind {
-                    PlaceKind::ConfigMap => {
-                        within(what, deadline, api.patch(name, &params, &Patch::Merge(&body))).await.map(drop)
-                    }
-                    PlaceKind::WorkloadEnv(_) => {
-                        within(what, deadline, api.patch(name, &params, &Patch::Strategic(&body))).await.map(drop)
-                    }
-                }
+                let patch = match write.target.place.kind {
+                    PlaceKind::ConfigMap => Patch::Merge(write.delete()),
+                    PlaceKind::WorkloadEnv(_) => Patch::Strategic(write.delete()),
+                };
+                (params, patch)
             }
-        }
+        };
+        self.call(what, deadline, async move { api.patch(&name, &params, &patch).await.map(drop) }).await
     }
 }
 

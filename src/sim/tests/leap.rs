@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
-use super::{config_map, many, minute, schedule, start, variable};
-use crate::api::{Duration, Environment};
+use super::{config_map, in_parts, many, minute, schedule, start, variable};
+use crate::api::{Duration, Environment, PercentageStep, Phase};
 use crate::engine::ElsewherePhase;
 use crate::sim::{Declared, Elsewhere, Named, Outcome, Pace, Random, Scene, Story};
 
@@ -157,6 +157,25 @@ fn others(random: &mut Random, schedule: &mut crate::api::MigrationSchedule) -> 
     [(other, standings)].into()
 }
 
+/// Flags that reach their users in steps, and a trial before the first phase.
+fn gradual(random: &mut Random, scene: &mut Scene) {
+    let phases = &mut scene.schedule.spec.phases;
+    let soak = scene.schedule.spec.soak.duration.as_seconds();
+    if random.chance(300) {
+        let third = format!("{}s", soak / 3);
+        let step = |percent| json!({ "percent": percent, "soak": { "duration": third } });
+        let steps: Vec<PercentageStep> = serde_json::from_value(json!([step(10), step(50), step(100)])).expect("steps");
+        phases.iter_mut().for_each(|p| p.steps.clone_from(&steps));
+        scene.environments = std::mem::take(&mut scene.environments).into_iter().map(in_parts).collect();
+    } else if random.chance(300) {
+        let later = Duration::seconds(soak + between(random, 1, 90) * 60);
+        phases
+            .insert(0, Phase { name: "trial".to_owned(), lower_after: Some(later), after: None, ..phases[0].clone() });
+    }
+    let problems = scene.plan().map(drop);
+    assert_eq!(problems, Ok(()), "{:#?}", scene.schedule.spec);
+}
+
 fn live(scene: &Scene, declared: &Declared, seed: u64, pace: Pace) -> Story {
     scene.live(declared, seed, pace, &mut |_| {}).unwrap_or_else(|v| panic!("{pace:?}: {v:?}\n{declared:?}"))
 }
@@ -174,7 +193,9 @@ fn leaping_and_stepping_tell_the_same_story() {
     for seed in first..first + count {
         let mut random = Random::new(seed);
         let (mut scene, declared) = (scene(&mut random), world(&mut random));
-        scene.elsewhere = others(&mut Random::new(!seed), &mut scene.schedule);
+        let mut more = Random::new(!seed);
+        scene.elsewhere = others(&mut more, &mut scene.schedule);
+        gradual(&mut more, &mut scene);
         let stepped = live(&scene, &declared, seed, Pace::Step);
         let leapt = live(&scene, &declared, seed, Pace::Leap);
         assert_eq!(told(&leapt), told(&stepped), "seed {seed}: {declared:#?}\n{:#?}", scene.schedule.spec);

@@ -5,6 +5,7 @@ use std::time::Instant;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::law::{About, about};
 use super::{Actor, Gone};
@@ -27,6 +28,8 @@ pub struct Call {
     pub name: String,
     /// When it was here.
     pub came: Instant,
+    /// Whether whoever sent it has gone.
+    pub left: CancellationToken,
 }
 
 /// Headers that are about one connection, or that would keep an answer from being read on its way.
@@ -57,8 +60,9 @@ impl Call {
             _ => "other",
         };
         let name = if verb == "create" { name_in(&body).unwrap_or(name) } else { name };
+        let left = parts.extensions.get().cloned().unwrap_or_default();
         let (method, came) = (parts.method, Instant::now());
-        Ok(Call { actor, life, method, path, query, headers, body, verb, resource, namespace, name, came })
+        Ok(Call { actor, life, method, path, query, headers, body, verb, resource, namespace, name, came, left })
     }
 
     /// What it is about.

@@ -100,6 +100,12 @@ async fn disturbed(shared: &Arc<Shared>, call: &Call, deed: Deed) -> Answered {
             tokio::time::sleep(length(lasts)).await;
             through(shared, call).await
         }
+        Deed::Slow(lasts) => {
+            tokio::select! {
+                () = tokio::time::sleep(length(lasts)) => through(shared, call).await,
+                () = call.left.cancelled() => Err(Gone),
+            }
+        }
         Deed::BlackHole(lasts) => {
             shared.dig(length(lasts));
             shared.swallowed().await;

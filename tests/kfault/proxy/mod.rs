@@ -25,6 +25,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::fixture::Cluster;
 use crate::plan::{Deed, Moment, Plan, length};
@@ -172,9 +173,15 @@ where
             let Ok((stream, _)) = listener.accept().await else { continue };
             let _ = stream.set_nodelay(true);
             let (shared, serve) = (Arc::clone(&shared), serve.clone());
-            let service = service_fn(move |request| {
-                let answer = tokio::spawn(serve(Arc::clone(&shared), request));
-                async move { answer.await.unwrap_or(Err(Gone)) }
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                let left = CancellationToken::new();
+                request.extensions_mut().insert(left.clone());
+                let (answer, waits) = (tokio::spawn(serve(Arc::clone(&shared), request)), left.drop_guard());
+                async move {
+                    let answer = answer.await.unwrap_or(Err(Gone));
+                    drop(waits.disarm());
+                    answer
+                }
             });
             tokio::spawn(async move {
                 // What goes wrong on one connection is its client's to notice.
