@@ -182,6 +182,7 @@ impl Pass<'_> {
         Expected {
             run: reference,
             epoch: run.spec.epoch,
+            since: flip.armed.at,
             observes: flip.armed.mode == Mode::Observe,
             percent: flip.percent(),
             before: flip.percent_before(),

@@ -323,6 +323,7 @@ fn left_alone(target: &ArmedTarget, standing: &Standing, kind: StampKind) -> Opt
         Standing::UpByOthers(by) | Standing::Third(_, by) if by.closed.is_some() => {
             drifted(format!("{place} was rolled back, and then set again by {by}"))
         }
+        Standing::TakenOver(run) => drifted(format!("{place} carries a later stamp, of run {run}")),
         Standing::UpByOthers(by) if planned => {
             drifted(format!("{place} is {enabled} by {by}, not by Hoist's own write"))
         }

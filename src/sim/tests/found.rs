@@ -1,5 +1,7 @@
 //! What the simulator once found, each as small as it could be made, and the nets that catch a missing safety line.
 
+use super::courses::Course;
+use super::stories::Story;
 use super::{config_map, many, minute, schedule, second, start, variable, world};
 use crate::api::{Mode, OrderOutcome, RunState};
 use crate::engine::laws::Trace;
@@ -406,4 +408,22 @@ pub(super) fn pods_that_were_restarted_for_the_raise_prove_nothing_in_observe() 
     told.plan(minute(31), Act::Mode(Mode::Act));
     told.run_until(minute(40)).expect("the laws hold");
     assert_eq!(told.latest()[0].status.as_ref().map(|s| s.state), Some(RunState::RolledBack), "{}", told.timeline());
+}
+
+/// Found by a story: a cache that still showed a trial as soaking, under the seal of the phase after it, took the flag for
+/// lowered by a person, and closed it.
+#[test]
+pub(super) fn what_a_later_run_has_taken_over_is_not_closed_by_a_stale_cache() {
+    let story = Story {
+        seed: 1_738_704_678_132_696_111,
+        shapes: vec![2],
+        soak: 2,
+        latency: 1,
+        faults: [39, 37, 229, 25, 0, 246, 203],
+        steps: true,
+        course: Course::Tried,
+        ..Story::default()
+    };
+    let world = story.tell().unwrap_or_else(|what| panic!("{what}"));
+    assert_eq!(written(&world, StampKind::Closed), 0, "{}", world.timeline());
 }

@@ -171,6 +171,7 @@ fn gradual(random: &mut Random, scene: &mut Scene) {
         let later = Duration::seconds(soak + between(random, 1, 90) * 60);
         phases
             .insert(0, Phase { name: "trial".to_owned(), lower_after: Some(later), after: None, ..phases[0].clone() });
+        phases.iter_mut().skip(1).take(1).flat_map(|p| &mut p.after).for_each(|after| after.push("trial".to_owned()));
     }
     let problems = scene.plan().map(drop);
     assert_eq!(problems, Ok(()), "{:#?}", scene.schedule.spec);
