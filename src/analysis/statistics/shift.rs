@@ -1,0 +1,310 @@
+//! Whether a level shifted: the machinery that a baseline and an arm beside have in common.
+
+use serde::{Deserialize, Serialize};
+
+use super::confidence_sequence::{TIGHTEST_AT, half_width};
+use super::normal::upper_quantile;
+use super::{Direction, Finding, Limit, Restarts, Side, Undecided, Verdict};
+
+/// Fewer blocks show no shift.
+const LEAST_BLOCKS: usize = 3;
+
+/// A breach needs as many blocks in a row that say so.
+const CONFIRMED_BY: usize = 2;
+
+/// How far the level is taken to drift where nobody knows, as a half-width. Limits that are narrower cannot be judged.
+const UNKNOWN_DRIFT: f64 = 0.25;
+
+/// How values are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Scale {
+    /// By their logarithms, so that changes are relative. Smaller values than `floor`, which is above zero, count as it: a
+    /// zero would weigh infinitely much.
+    Log {
+        /// The smallest value that is told apart.
+        floor: f64,
+    },
+    /// Counts, by the logarithm of the count and one half.
+    LogCount,
+    /// As they are.
+    Raw,
+}
+
+impl Scale {
+    /// A value as it is compared; nothing for one that is not finite.
+    pub(super) fn of(self, value: Option<f64>) -> Option<f64> {
+        let value = value.filter(|v| v.is_finite())?;
+        Some(match self {
+            Self::Log { floor } => value.max(floor.max(f64::MIN_POSITIVE)).ln(),
+            Self::LogCount => (value.max(0.0) + 0.5).ln(),
+            Self::Raw => value,
+        })
+    }
+
+    /// A shift as people read it: a part of the level, or in the values' own unit.
+    fn told(self, shift: f64) -> f64 {
+        match self {
+            Self::Log { .. } | Self::LogCount => shift.exp_m1(),
+            Self::Raw => shift,
+        }
+    }
+
+    /// How far the level may shift to one side, on this scale: positive, infinite where no shift is too much.
+    fn allowed(self, limit: Limit, side: Side, level: f64) -> f64 {
+        let on_scale = |part: f64| match side {
+            Side::Up => part.max(0.0).ln_1p(),
+            Side::Down if part >= 1.0 => f64::INFINITY,
+            Side::Down => -(-part.max(0.0)).ln_1p(),
+        };
+        let (relative, absolute) = (limit.relative.unwrap_or(0.0), limit.absolute.unwrap_or(0.0));
+        match self {
+            Self::Raw => (relative * level.abs()).max(absolute),
+            Self::Log { .. } | Self::LogCount if absolute > 0.0 => on_scale(relative.max(absolute / level.exp())),
+            Self::Log { .. } | Self::LogCount => on_scale(relative),
+        }
+    }
+}
+
+/// What is known from before the flip: what every later block would be, and how far it may be off by itself.
+///
+/// Plain numbers, so that a verdict needs no history once they are stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Reference {
+    /// The expected value of each block from the flip on, on the judge's scale.
+    pub expected: Vec<Option<f64>>,
+    /// The variance of one block around it.
+    pub variance: f64,
+    /// By how much the autocorrelation of blocks stretches the variance of their mean; 1 at least.
+    pub autocorrelation: f64,
+    /// The standard deviation of what no number of blocks averages out, where it is known.
+    pub drift: Option<f64>,
+}
+
+/// What a shift must be to lead to a breach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RollbackWhen {
+    /// The estimate is beyond the limit, and the bounds show that there is a shift at all.
+    EstimateExceedsLimit,
+    /// The bounds show that the shift is beyond the limit.
+    BoundExceedsLimit,
+}
+
+/// What is asked of a series.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShiftRule {
+    /// The probability of a false breach over the whole run.
+    pub alpha: f64,
+    /// Which change is for the worse.
+    pub direction: Direction,
+    /// How much of it is allowed.
+    pub limit: Limit,
+    /// How values are compared.
+    pub scale: Scale,
+    /// When a breach is one.
+    pub rollback_when: RollbackWhen,
+    /// When to begin, and to begin anew.
+    pub restarts: Restarts,
+}
+
+impl ShiftRule {
+    /// Judges the blocks since the flip, on the rule's scale, against what was expected of them.
+    pub(super) fn judge(&self, reference: &Reference, observed: &[Option<f64>]) -> Finding {
+        self.direction.judge(self.alpha, |side, alpha| self.one_side(reference, observed, side, alpha))
+    }
+
+    /// How large a shift this rule can tell from none after so many blocks, as a part of the level or in the values' unit.
+    pub fn resolution(&self, reference: &Reference, blocks: usize) -> f64 {
+        let alpha = self.restarts.share(self.alpha / self.direction.sides().len() as f64);
+        self.scale.told(self.half_width(reference, reference.variance, blocks.max(1), alpha))
+    }
+
+    fn one_side(&self, reference: &Reference, observed: &[Option<f64>], side: Side, alpha: f64) -> Finding {
+        let last = observed.len().saturating_sub(1);
+        let alpha = self.restarts.share(alpha);
+        let mut series: Vec<Series> = self.restarts.starts().map(Series::new).collect();
+        for (at, (value, expected)) in observed.iter().zip(&reference.expected).enumerate() {
+            let (Some(value), Some(expected)) = (value, expected) else { continue };
+            for one in series.iter_mut().filter(|s| s.start <= at) {
+                one.push(side.sign() * (value - expected), *expected);
+                let verdict = self.verdict(one, reference, side, alpha);
+                one.confirmed = if verdict == Verdict::Breach { one.confirmed + 1 } else { 0 };
+                if one.confirmed >= CONFIRMED_BY {
+                    return self.finding(one, reference, (side, alpha), verdict, at);
+                }
+            }
+        }
+        let Some(whole) = series.first().filter(|s| s.blocks > 0) else {
+            return Finding::undecided(Undecided::TooFew, last);
+        };
+        let suspicious = |s: &Series| s.blocks >= LEAST_BLOCKS && s.mean > self.allowed(s, side);
+        let verdict = match self.verdict(whole, reference, side, alpha) {
+            // Not confirmed, or a part of the time speaks against what the whole of it seems to show.
+            Verdict::Breach => Verdict::Undecided(Undecided::Open),
+            Verdict::Proven if series.iter().any(suspicious) => Verdict::Undecided(Undecided::Open),
+            other => other,
+        };
+        self.finding(whole, reference, (side, alpha), verdict, last)
+    }
+
+    /// The half-width of the bounds around the mean of so many blocks.
+    fn half_width(&self, reference: &Reference, variance: f64, blocks: usize, alpha: f64) -> f64 {
+        let averaged = (variance * reference.autocorrelation).sqrt() * half_width(blocks as f64, alpha, TIGHTEST_AT);
+        averaged + self.lasting(reference, alpha)
+    }
+
+    /// The part of it that stays, however many blocks there are.
+    fn lasting(&self, reference: &Reference, alpha: f64) -> f64 {
+        match (reference.drift, self.scale) {
+            (Some(drift), _) => upper_quantile(alpha / 2.0) * drift,
+            (None, Scale::Raw) => f64::INFINITY,
+            (None, Scale::Log { .. } | Scale::LogCount) => UNKNOWN_DRIFT.ln_1p(),
+        }
+    }
+
+    fn allowed(&self, series: &Series, side: Side) -> f64 {
+        self.scale.allowed(self.limit, side, series.level)
+    }
+
+    /// What one series says by itself, at its last block.
+    fn verdict(&self, series: &Series, reference: &Reference, side: Side, alpha: f64) -> Verdict {
+        if series.blocks < LEAST_BLOCKS {
+            return Verdict::Undecided(Undecided::TooFew);
+        }
+        let allowed = self.allowed(series, side);
+        if reference.drift.is_none() && allowed < self.lasting(reference, alpha) {
+            return Verdict::Undecided(Undecided::NoDrift);
+        }
+        let half_width = || self.half_width(reference, series.variance(reference), series.blocks, alpha);
+        let threshold = match self.rollback_when {
+            RollbackWhen::EstimateExceedsLimit => 0.0,
+            RollbackWhen::BoundExceedsLimit => allowed,
+        };
+        if series.mean > allowed {
+            let breach = series.mean - half_width() > threshold;
+            return if breach { Verdict::Breach } else { Verdict::Undecided(Undecided::Open) };
+        }
+        let proven = series.mean + half_width() < allowed;
+        if proven { Verdict::Proven } else { Verdict::Undecided(Undecided::Open) }
+    }
+
+    fn finding(
+        &self,
+        series: &Series,
+        reference: &Reference,
+        (side, alpha): (Side, f64),
+        verdict: Verdict,
+        at: usize,
+    ) -> Finding {
+        let half_width = self.half_width(reference, series.variance(reference), series.blocks, alpha);
+        let told = |shift: f64| Some(self.scale.told(side.sign() * shift)).filter(|v| v.is_finite());
+        let (one, other) = (told(series.mean - half_width), told(series.mean + half_width));
+        let (lower, upper) = if side == Side::Up { (one, other) } else { (other, one) };
+        Finding {
+            verdict,
+            at,
+            since: series.start,
+            blocks: series.blocks,
+            estimate: told(series.mean),
+            lower,
+            upper,
+            limit: told(self.allowed(series, side)),
+        }
+    }
+}
+
+/// Blocks since one of the starts: mean and squares by Welford's method.
+#[derive(Clone, Copy, Debug)]
+struct Series {
+    start: usize,
+    blocks: usize,
+    mean: f64,
+    squares: f64,
+    /// The mean of what was expected.
+    level: f64,
+    confirmed: usize,
+}
+
+impl Series {
+    fn new(start: usize) -> Self {
+        Self { start, blocks: 0, mean: 0.0, squares: 0.0, level: 0.0, confirmed: 0 }
+    }
+
+    fn push(&mut self, shift: f64, expected: f64) {
+        self.blocks += 1;
+        let n = self.blocks as f64;
+        let off = shift - self.mean;
+        self.mean += off / n;
+        self.squares += off * (shift - self.mean);
+        self.level += (expected - self.level) / n;
+    }
+
+    /// The variance of its own blocks, but never less than was seen before the flip: a few blocks that happen to be alike
+    /// would show anything.
+    fn variance(&self, reference: &Reference) -> f64 {
+        reference.variance.max(self.squares / (self.blocks as f64 - 1.0).max(1.0))
+    }
+}
+
+/// The noise of differences that should be level, from one or more stretches of time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Noise {
+    /// The pooled variance around the mean of each three hours.
+    pub variance: f64,
+    /// 1 + 2 Σ (1 − l/7) γ_l / variance over six lags, 1 at least (Bartlett's weights; Newey and West, Econometrica 55,
+    /// 1987).
+    pub autocorrelation: f64,
+}
+
+/// Lags that are looked at.
+const LAGS: usize = 6;
+
+impl Noise {
+    /// Nothing where there are too few blocks to speak of a variance.
+    pub fn of(stretches: &[Vec<Option<f64>>], three_hours: usize) -> Option<Self> {
+        let (mut squares, mut free) = (0.0, 0.0);
+        let mut residuals: Vec<Vec<Option<f64>>> = Vec::new();
+        for stretch in stretches {
+            let mut of_stretch = Vec::with_capacity(stretch.len());
+            for part in stretch.chunks(three_hours.max(1)) {
+                let Some(mean) = mean(part.iter().copied()) else {
+                    of_stretch.extend(part.iter().map(|_| None));
+                    continue;
+                };
+                free -= 1.0;
+                for value in part {
+                    let residual = value.map(|v| v - mean);
+                    squares += residual.map_or(0.0, |r| r * r);
+                    free += if residual.is_some() { 1.0 } else { 0.0 };
+                    of_stretch.push(residual);
+                }
+            }
+            residuals.push(of_stretch);
+        }
+        let variance = Some(squares / free).filter(|v| free >= LEAST_BLOCKS as f64 && v.is_finite())?;
+        let weighed = |lag: usize| (1.0 - lag as f64 / (LAGS as f64 + 1.0)) * covariance(&residuals, lag);
+        let sum: f64 = (1..=LAGS).map(weighed).sum();
+        let autocorrelation = if variance > 0.0 { (1.0 + 2.0 * sum / variance).max(1.0) } else { 1.0 };
+        Some(Self { variance, autocorrelation })
+    }
+}
+
+/// The mean of the products of residuals so far apart.
+fn covariance(stretches: &[Vec<Option<f64>>], lag: usize) -> f64 {
+    let pairs = |residuals: &Vec<Option<f64>>| {
+        let products = residuals.iter().zip(residuals.iter().skip(lag)).filter_map(|(a, b)| Some((*a)? * (*b)?));
+        products.fold((0.0, 0.0), |(sum, count), product| (sum + product, count + 1.0))
+    };
+    let add = |all: (f64, f64), one: (f64, f64)| (all.0 + one.0, all.1 + one.1);
+    let (sum, count) = stretches.iter().map(pairs).fold((0.0, 0.0), add);
+    if count > 0.0 { sum / count } else { 0.0 }
+}
+
+/// The mean of what is there.
+pub(super) fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let (sum, count) = values.flatten().fold((0.0, 0.0), |(sum, count), v| (sum + v, count + 1.0));
+    (count > 0.0).then(|| sum / count)
+}
