@@ -68,10 +68,9 @@ fn rules(values: &[f64], flip: usize) -> [bool; 6] {
     let before = values[flip - 12..flip].iter().sum::<f64>() / 12.0;
     let above: Vec<bool> = values[flip..flip + SOAK].iter().map(|v| *v > 1.1 * before).collect();
     let high = |allowed: f64| {
-        (1..=24).any(|hour| {
+        (4..=24).any(|hour| {
             let end = flip + 12 * hour;
-            let from = (end - 48).max(flip);
-            kayenta::high(&values[from..end], &values[from - SOAK..end - SOAK], allowed)
+            kayenta::high(&values[end - 48..end], &values[end - 48 - SOAK..end - SOAK], allowed)
         })
     };
     let once = ShiftRule { restarts: Restarts::never(1), ..rule(Direction::Increase, 0.10, SHORT) };

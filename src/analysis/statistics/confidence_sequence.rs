@@ -13,9 +13,25 @@ pub const TIGHTEST_AT: f64 = 12.0;
 /// Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, Time-uniform central limit theory and asymptotic confidence
 /// sequences (arXiv 2103.06476), the two-sided Robbins boundary.
 pub fn half_width(blocks: f64, alpha: f64, tightest_at: f64) -> f64 {
-    let scale = mixture_scale(alpha, tightest_at);
-    let grown = blocks * scale + 1.0;
-    (2.0 * grown * (0.5 * grown.ln() - alpha.ln()) / (blocks * blocks * scale)).sqrt()
+    Robbins::new(alpha, tightest_at).half_width(blocks)
+}
+
+/// The boundary for one alpha, to be asked for many numbers of blocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Robbins {
+    scale: f64,
+    log_alpha: f64,
+}
+
+impl Robbins {
+    pub fn new(alpha: f64, tightest_at: f64) -> Self {
+        Self { scale: mixture_scale(alpha, tightest_at), log_alpha: alpha.ln() }
+    }
+
+    pub fn half_width(self, blocks: f64) -> f64 {
+        let grown = blocks * self.scale + 1.0;
+        (2.0 * grown * (0.5 * grown.ln() - self.log_alpha) / (blocks * blocks * self.scale)).sqrt()
+    }
 }
 
 /// The mixture's ρ²: (−W₋₁(−alpha²/e) − 1) / n*, of Lambert's W. With x = ρ² n* that is the root of

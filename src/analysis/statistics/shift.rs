@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::confidence_sequence::{TIGHTEST_AT, half_width};
+use super::confidence_sequence::{Robbins, TIGHTEST_AT};
 use super::normal::upper_quantile;
 use super::{Direction, Finding, Limit, Restarts, Side, Undecided, Verdict};
 
@@ -118,91 +118,103 @@ impl ShiftRule {
 
     /// How large a shift this rule can tell from none after so many blocks, as a part of the level or in the values' unit.
     pub fn resolution(&self, reference: &Reference, blocks: usize) -> f64 {
-        let alpha = self.restarts.share(self.alpha / self.direction.sides().len() as f64);
-        self.scale.told(self.half_width(reference, reference.variance, blocks.max(1), alpha))
+        let sides = self.direction.sides();
+        let widths = sides.iter().map(|side| {
+            let bounds = Bounds::new(self, reference, *side, self.alpha / sides.len() as f64);
+            bounds.half_width(reference.variance, blocks.max(1))
+        });
+        self.scale.told(widths.fold(0.0, f64::max))
     }
 
     fn one_side(&self, reference: &Reference, observed: &[Option<f64>], side: Side, alpha: f64) -> Finding {
         let last = observed.len().saturating_sub(1);
-        let alpha = self.restarts.share(alpha);
+        let bounds = Bounds::new(self, reference, side, alpha);
         let mut series: Vec<Series> = self.restarts.starts().map(Series::new).collect();
         for (at, (value, expected)) in observed.iter().zip(&reference.expected).enumerate() {
             let (Some(value), Some(expected)) = (value, expected) else { continue };
             for one in series.iter_mut().filter(|s| s.start <= at) {
                 one.push(side.sign() * (value - expected), *expected);
-                let verdict = self.verdict(one, reference, side, alpha);
-                one.confirmed = if verdict == Verdict::Breach { one.confirmed + 1 } else { 0 };
+                one.confirmed = if bounds.breached(one) { one.confirmed + 1 } else { 0 };
                 if one.confirmed >= CONFIRMED_BY {
-                    return self.finding(one, reference, (side, alpha), verdict, at);
+                    return bounds.finding(one, Verdict::Breach, at);
                 }
             }
         }
         let Some(whole) = series.first().filter(|s| s.blocks > 0) else {
             return Finding::undecided(Undecided::TooFew, last);
         };
-        let suspicious = |s: &Series| s.blocks >= LEAST_BLOCKS && s.mean > self.allowed(s, side);
-        let verdict = match self.verdict(whole, reference, side, alpha) {
-            // Not confirmed, or a part of the time speaks against what the whole of it seems to show.
-            Verdict::Breach => Verdict::Undecided(Undecided::Open),
-            Verdict::Proven if series.iter().any(suspicious) => Verdict::Undecided(Undecided::Open),
-            other => other,
+        let verdict = if whole.blocks < LEAST_BLOCKS {
+            Verdict::Undecided(Undecided::TooFew)
+        } else if bounds.unknown(whole) {
+            Verdict::Undecided(Undecided::NoDrift)
+        } else if bounds.proven(whole) && !series.iter().any(|s| bounds.suspicious(s)) {
+            Verdict::Proven
+        } else {
+            Verdict::Undecided(Undecided::Open)
         };
-        self.finding(whole, reference, (side, alpha), verdict, last)
+        bounds.finding(whole, verdict, last)
     }
+}
 
-    /// The half-width of the bounds around the mean of so many blocks.
-    fn half_width(&self, reference: &Reference, variance: f64, blocks: usize, alpha: f64) -> f64 {
-        let averaged = (variance * reference.autocorrelation).sqrt() * half_width(blocks as f64, alpha, TIGHTEST_AT);
-        averaged + self.lasting(reference, alpha)
-    }
+/// What one side of a rule is held against.
+struct Bounds<'a> {
+    rule: &'a ShiftRule,
+    reference: &'a Reference,
+    side: Side,
+    boundary: Robbins,
+    /// The part of the half-width that stays, however many blocks there are.
+    lasting: f64,
+}
 
-    /// The part of it that stays, however many blocks there are.
-    fn lasting(&self, reference: &Reference, alpha: f64) -> f64 {
-        match (reference.drift, self.scale) {
+impl<'a> Bounds<'a> {
+    fn new(rule: &'a ShiftRule, reference: &'a Reference, side: Side, alpha: f64) -> Self {
+        let alpha = rule.restarts.share(alpha);
+        let lasting = match (reference.drift, rule.scale) {
             (Some(drift), _) => upper_quantile(alpha / 2.0) * drift,
             (None, Scale::Raw) => f64::INFINITY,
             (None, Scale::Log { .. } | Scale::LogCount) => UNKNOWN_DRIFT.ln_1p(),
-        }
-    }
-
-    fn allowed(&self, series: &Series, side: Side) -> f64 {
-        self.scale.allowed(self.limit, side, series.level)
-    }
-
-    /// What one series says by itself, at its last block.
-    fn verdict(&self, series: &Series, reference: &Reference, side: Side, alpha: f64) -> Verdict {
-        if series.blocks < LEAST_BLOCKS {
-            return Verdict::Undecided(Undecided::TooFew);
-        }
-        let allowed = self.allowed(series, side);
-        if reference.drift.is_none() && allowed < self.lasting(reference, alpha) {
-            return Verdict::Undecided(Undecided::NoDrift);
-        }
-        let half_width = || self.half_width(reference, series.variance(reference), series.blocks, alpha);
-        let threshold = match self.rollback_when {
-            RollbackWhen::EstimateExceedsLimit => 0.0,
-            RollbackWhen::BoundExceedsLimit => allowed,
         };
-        if series.mean > allowed {
-            let breach = series.mean - half_width() > threshold;
-            return if breach { Verdict::Breach } else { Verdict::Undecided(Undecided::Open) };
-        }
-        let proven = series.mean + half_width() < allowed;
-        if proven { Verdict::Proven } else { Verdict::Undecided(Undecided::Open) }
+        Self { rule, reference, side, boundary: Robbins::new(alpha, TIGHTEST_AT), lasting }
     }
 
-    fn finding(
-        &self,
-        series: &Series,
-        reference: &Reference,
-        (side, alpha): (Side, f64),
-        verdict: Verdict,
-        at: usize,
-    ) -> Finding {
-        let half_width = self.half_width(reference, series.variance(reference), series.blocks, alpha);
-        let told = |shift: f64| Some(self.scale.told(side.sign() * shift)).filter(|v| v.is_finite());
-        let (one, other) = (told(series.mean - half_width), told(series.mean + half_width));
-        let (lower, upper) = if side == Side::Up { (one, other) } else { (other, one) };
+    fn half_width(&self, variance: f64, blocks: usize) -> f64 {
+        (variance * self.reference.autocorrelation).sqrt() * self.boundary.half_width(blocks as f64) + self.lasting
+    }
+
+    fn around(&self, series: &Series) -> f64 {
+        self.half_width(series.variance(self.reference), series.blocks)
+    }
+
+    fn allowed(&self, series: &Series) -> f64 {
+        self.rule.scale.allowed(self.rule.limit, self.side, series.level)
+    }
+
+    /// Whether the limit is too narrow for a level of which nobody knows how it drifts.
+    fn unknown(&self, series: &Series) -> bool {
+        self.reference.drift.is_none() && self.allowed(series) < self.lasting
+    }
+
+    fn suspicious(&self, series: &Series) -> bool {
+        series.blocks >= LEAST_BLOCKS && series.mean > self.allowed(series)
+    }
+
+    fn breached(&self, series: &Series) -> bool {
+        let threshold = || match self.rule.rollback_when {
+            RollbackWhen::EstimateExceedsLimit => 0.0,
+            RollbackWhen::BoundExceedsLimit => self.allowed(series),
+        };
+        self.suspicious(series) && !self.unknown(series) && series.mean - self.around(series) > threshold()
+    }
+
+    fn proven(&self, series: &Series) -> bool {
+        series.mean + self.around(series) < self.allowed(series)
+    }
+
+    fn finding(&self, series: &Series, verdict: Verdict, at: usize) -> Finding {
+        let around = self.around(series);
+        let told = |shift: f64| Some(self.rule.scale.told(self.side.sign() * shift)).filter(|v| v.is_finite());
+        let (one, other) = (told(series.mean - around), told(series.mean + around));
+        let (lower, upper) = if self.side == Side::Up { (one, other) } else { (other, one) };
         Finding {
             verdict,
             at,
@@ -211,7 +223,7 @@ impl ShiftRule {
             estimate: told(series.mean),
             lower,
             upper,
-            limit: told(self.allowed(series, side)),
+            limit: told(self.allowed(series)),
         }
     }
 }
