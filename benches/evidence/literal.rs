@@ -40,7 +40,7 @@ pub fn rolled_back(looks: Looks, patience: Patience, mut breached: impl FnMut(us
         failures += usize::from(says);
         let enough = match patience {
             Patience::First => says,
-            Patience::For(minutes) => row > minutes,
+            Patience::For(minutes) => row >= minutes,
             Patience::Failures(limit) => failures > limit,
         };
         if enough {

@@ -63,7 +63,7 @@ impl ArmsJudge {
             Side::Down => (Grid::new(&DECREASE), Grid::new(&CONCURRENT)),
         };
         let allowed = (1.0 + side.sign() * self.relative).max(f64::MIN_POSITIVE);
-        let needed = -self.restarts.share(alpha).ln();
+        let (first, later) = self.restarts.shares(alpha);
         let mut series: Vec<Series> = self.restarts.starts().map(Series::new).collect();
         let mut last = 0;
         for (at, pair) in pairs(since).enumerate() {
@@ -73,6 +73,7 @@ impl ArmsJudge {
                 (worse.conditional(pair, allowed).collect(), better.conditional(pair, allowed).collect());
             for one in series.iter_mut().filter(|s| s.start <= at) {
                 one.push(pair, &against, &towards);
+                let needed = -if one.later { later } else { first }.ln();
                 if log_mean_exp(one.worse.iter().map(|e| e / dispersion)) >= needed {
                     return one.finding(Verdict::Breach, at, allowed);
                 }
@@ -83,7 +84,7 @@ impl ArmsJudge {
         };
         let suspicious =
             |s: &Series| ratio(s.judged, s.beside).is_some_and(|ratio| side.sign() * (ratio - allowed) > 0.0);
-        let enough = log_mean_exp(whole.better.iter().map(|e| e / dispersion)) >= needed;
+        let enough = log_mean_exp(whole.better.iter().map(|e| e / dispersion)) >= -alpha.ln();
         let proven = enough && !series.iter().any(suspicious);
         whole.finding(if proven { Verdict::Proven } else { Verdict::Undecided(Undecided::Open) }, last, allowed)
     }
@@ -93,6 +94,7 @@ impl ArmsJudge {
 #[derive(Clone, Debug)]
 struct Series {
     start: usize,
+    later: bool,
     blocks: usize,
     judged: Count,
     beside: Count,
@@ -102,9 +104,9 @@ struct Series {
 }
 
 impl Series {
-    fn new(start: usize) -> Self {
+    fn new((start, later): (usize, bool)) -> Self {
         let none = Count::default();
-        Self { start, blocks: 0, judged: none, beside: none, worse: Vec::new(), better: Vec::new() }
+        Self { start, later, blocks: 0, judged: none, beside: none, worse: Vec::new(), better: Vec::new() }
     }
 
     fn push(&mut self, (judged, beside): (Count, Count), worse: &[f64], better: &[f64]) {

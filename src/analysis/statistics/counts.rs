@@ -93,12 +93,20 @@ impl CountJudge {
         }
     }
 
+    /// Later series begin at no particular moment, so there are more of them for a burst to fall on, which may reach into
+    /// three blocks: they leave out one more.
+    fn trim_of(&self, later: bool) -> Trim {
+        Trim { blocks: self.trim.blocks + usize::from(later && self.trim.blocks > 0), ..self.trim }
+    }
+
     fn one_side(&self, baseline: &CountBaseline, since: &[Option<Count>], side: Side, alpha: f64) -> Finding {
         let (worse, better) = match side {
             Side::Up => (Grid::new(&INCREASE), Grid::new(&DECREASE)),
             Side::Down => (Grid::new(&DECREASE), Grid::new(&INCREASE)),
         };
-        let needed = (2.0 / self.restarts.share(alpha)).ln();
+        let evidence = |alpha: f64| (2.0 / alpha).ln();
+        let (first, later) = self.restarts.shares(alpha);
+        let needed = Needed { first: evidence(first), later: evidence(later), proof: evidence(alpha) };
         let test = Test { rates: self.rates(baseline, side, alpha), needed, worse, better, side, baseline };
         let mut series: Vec<Series> = self.restarts.starts().map(Series::new).collect();
         for (at, count) in since.iter().enumerate() {
@@ -106,7 +114,7 @@ impl CountJudge {
             let excess = side.sign() * (count.bad - test.rates.breach * count.total);
             for one in series.iter_mut().filter(|s| s.start <= at) {
                 one.all = Count::sum([&one.all, &count]);
-                one.trimmed.push(self.trim, excess, count);
+                one.trimmed.push(self.trim_of(one.later), excess, count);
                 if test.breached(one) {
                     return test.finding(one, Verdict::Breach, at);
                 }
@@ -121,11 +129,19 @@ impl CountJudge {
     }
 }
 
+/// Logarithms of e-values that are evidence enough.
+struct Needed {
+    /// Of a breach in the first series, and in each later one.
+    first: f64,
+    later: f64,
+    /// Of proof, for which only the first is asked.
+    proof: f64,
+}
+
 /// What one side is held against.
 struct Test<'a> {
     rates: Rates,
-    /// The logarithm of the e-value that is evidence enough.
-    needed: f64,
+    needed: Needed,
     /// Alternatives in which the rate got worse.
     worse: Grid,
     /// And in which it is better than allowed.
@@ -135,15 +151,24 @@ struct Test<'a> {
 }
 
 impl Test<'_> {
+    fn needed(&self, series: &Series) -> f64 {
+        if series.later { self.needed.later } else { self.needed.first }
+    }
+
     fn breached(&self, series: &Series) -> bool {
         let sum = series.trimmed.sum();
-        self.worse.reaches(self.needed, sum.bad, self.rates.breach * sum.total, self.baseline.trimmed_dispersion)
+        self.worse.reaches(
+            self.needed(series),
+            sum.bad,
+            self.rates.breach * sum.total,
+            self.baseline.trimmed_dispersion,
+        )
     }
 
     /// Bursts count here: what is left out would make it look better.
     fn proven(&self, series: &Series) -> bool {
         let all = series.all;
-        self.better.reaches(self.needed, all.bad, self.rates.proof * all.total, self.baseline.dispersion)
+        self.better.reaches(self.needed.proof, all.bad, self.rates.proof * all.total, self.baseline.dispersion)
     }
 
     /// Whether the rate of a part of the time is beyond the limit, proven or not.
@@ -153,11 +178,11 @@ impl Test<'_> {
 
     fn finding(&self, series: &Series, verdict: Verdict, at: usize) -> Finding {
         let (part, all, baseline) = (series.trimmed.sum(), series.all, self.baseline);
-        let refuted = |grid: &Grid, sum: Count, dispersion: f64| {
-            (sum.total > 0.0).then(|| grid.refuted(self.needed, sum.bad, sum.total, dispersion))
+        let refuted = |grid: &Grid, needed: f64, sum: Count, dispersion: f64| {
+            (sum.total > 0.0).then(|| grid.refuted(needed, sum.bad, sum.total, dispersion))
         };
-        let one = refuted(&self.worse, part, baseline.trimmed_dispersion);
-        let other = refuted(&self.better, all, baseline.dispersion);
+        let one = refuted(&self.worse, self.needed(series), part, baseline.trimmed_dispersion);
+        let other = refuted(&self.better, self.needed.proof, all, baseline.dispersion);
         let (lower, upper) = if self.side == Side::Up { (one, other) } else { (other, one) };
         Finding {
             verdict,
@@ -176,12 +201,13 @@ impl Test<'_> {
 #[derive(Clone, Debug)]
 struct Series {
     start: usize,
+    later: bool,
     all: Count,
     trimmed: Trimmed,
 }
 
 impl Series {
-    fn new(start: usize) -> Self {
-        Self { start, all: Count::default(), trimmed: Trimmed::default() }
+    fn new((start, later): (usize, bool)) -> Self {
+        Self { start, later, all: Count::default(), trimmed: Trimmed::default() }
     }
 }

@@ -181,7 +181,8 @@ pub struct Limit {
 pub struct Restarts {
     /// Blocks after the flip that are not looked at.
     pub settle: usize,
-    /// Where a new series of blocks begins, counted from the flip. The false-alarm probability is divided among them.
+    /// Where a new series of blocks begins, counted from the flip. The false-alarm probability is divided among them: one
+    /// half for the first, the other for all later ones.
     pub at: Vec<usize>,
 }
 
@@ -196,13 +197,17 @@ impl Restarts {
         Self { settle, at: vec![0] }
     }
 
-    /// The first block of each series.
-    fn starts(&self) -> impl Iterator<Item = usize> {
-        self.at.iter().map(|at| self.settle.max(*at))
+    /// The first block of each series, and whether it is a later one.
+    fn starts(&self) -> impl Iterator<Item = (usize, bool)> {
+        self.at.iter().enumerate().map(|(place, at)| (self.settle.max(*at), place > 0))
     }
 
-    /// Each one's part.
-    fn share(&self, alpha: f64) -> f64 {
-        alpha / self.at.len().max(1) as f64
+    /// The first one's part of the probability, and that of each later one. A flip does what it does mostly at once, so the
+    /// first has half.
+    fn shares(&self, alpha: f64) -> (f64, f64) {
+        match self.at.len().saturating_sub(1) {
+            0 => (alpha, alpha),
+            later => (alpha / 2.0, alpha / 2.0 / later as f64),
+        }
     }
 }

@@ -121,7 +121,7 @@ impl ShiftRule {
         let sides = self.direction.sides();
         let widths = sides.iter().map(|side| {
             let bounds = Bounds::new(self, reference, *side, self.alpha / sides.len() as f64);
-            bounds.half_width(reference.variance, blocks.max(1))
+            bounds.half_width(&bounds.first, reference.variance, blocks.max(1))
         });
         self.scale.told(widths.fold(0.0, f64::max))
     }
@@ -161,28 +161,46 @@ struct Bounds<'a> {
     rule: &'a ShiftRule,
     reference: &'a Reference,
     side: Side,
+    /// Of the first series and of each later one: they share the probability of a false breach.
+    first: Width,
+    later: Width,
+    /// Of the first series, which alone is asked for proof.
+    proof: Width,
+}
+
+/// What makes the half-width for one probability of error.
+struct Width {
     boundary: Robbins,
-    /// The part of the half-width that stays, however many blocks there are.
+    /// The part that stays, however many blocks there are.
     lasting: f64,
 }
 
 impl<'a> Bounds<'a> {
     fn new(rule: &'a ShiftRule, reference: &'a Reference, side: Side, alpha: f64) -> Self {
-        let alpha = rule.restarts.share(alpha);
-        let lasting = match (reference.drift, rule.scale) {
-            (Some(drift), _) => upper_quantile(alpha / 2.0) * drift,
-            (None, Scale::Raw) => f64::INFINITY,
-            (None, Scale::Log { .. } | Scale::LogCount) => UNKNOWN_DRIFT.ln_1p(),
+        let width = |alpha: f64| {
+            let lasting = match (reference.drift, rule.scale) {
+                (Some(drift), _) => upper_quantile(alpha / 2.0) * drift,
+                (None, Scale::Raw) => f64::INFINITY,
+                (None, Scale::Log { .. } | Scale::LogCount) => UNKNOWN_DRIFT.ln_1p(),
+            };
+            Width { boundary: Robbins::new(alpha, TIGHTEST_AT), lasting }
         };
-        Self { rule, reference, side, boundary: Robbins::new(alpha, TIGHTEST_AT), lasting }
+        let (first, later) = rule.restarts.shares(alpha);
+        Self { rule, reference, side, first: width(first), later: width(later), proof: width(alpha) }
     }
 
-    fn half_width(&self, variance: f64, blocks: usize) -> f64 {
-        (variance * self.reference.autocorrelation).sqrt() * self.boundary.half_width(blocks as f64) + self.lasting
+    fn half_width(&self, width: &Width, variance: f64, blocks: usize) -> f64 {
+        let block = (variance * self.reference.autocorrelation).sqrt();
+        block * width.boundary.half_width(blocks as f64) + width.lasting
     }
 
-    fn around(&self, series: &Series) -> f64 {
-        self.half_width(series.variance(self.reference), series.blocks)
+    fn around(&self, width: &Width, series: &Series) -> f64 {
+        self.half_width(width, series.variance(self.reference), series.blocks)
+    }
+
+    /// What a breach of a series must clear.
+    fn width(&self, series: &Series) -> &Width {
+        if series.later { &self.later } else { &self.first }
     }
 
     fn allowed(&self, series: &Series) -> f64 {
@@ -191,7 +209,7 @@ impl<'a> Bounds<'a> {
 
     /// Whether the limit is too narrow for a level of which nobody knows how it drifts.
     fn unknown(&self, series: &Series) -> bool {
-        self.reference.drift.is_none() && self.allowed(series) < self.lasting
+        self.reference.drift.is_none() && self.allowed(series) < self.width(series).lasting
     }
 
     fn suspicious(&self, series: &Series) -> bool {
@@ -203,15 +221,18 @@ impl<'a> Bounds<'a> {
             RollbackWhen::EstimateExceedsLimit => 0.0,
             RollbackWhen::BoundExceedsLimit => self.allowed(series),
         };
-        self.suspicious(series) && !self.unknown(series) && series.mean - self.around(series) > threshold()
+        self.suspicious(series)
+            && !self.unknown(series)
+            && series.mean - self.around(self.width(series), series) > threshold()
     }
 
     fn proven(&self, series: &Series) -> bool {
-        series.mean + self.around(series) < self.allowed(series)
+        series.mean + self.around(&self.proof, series) < self.allowed(series)
     }
 
     fn finding(&self, series: &Series, verdict: Verdict, at: usize) -> Finding {
-        let around = self.around(series);
+        let width = if verdict == Verdict::Breach { self.width(series) } else { &self.proof };
+        let around = self.around(width, series);
         let told = |shift: f64| Some(self.rule.scale.told(self.side.sign() * shift)).filter(|v| v.is_finite());
         let (one, other) = (told(series.mean - around), told(series.mean + around));
         let (lower, upper) = if self.side == Side::Up { (one, other) } else { (other, one) };
@@ -232,6 +253,7 @@ impl<'a> Bounds<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Series {
     start: usize,
+    later: bool,
     blocks: usize,
     mean: f64,
     squares: f64,
@@ -241,8 +263,8 @@ struct Series {
 }
 
 impl Series {
-    fn new(start: usize) -> Self {
-        Self { start, blocks: 0, mean: 0.0, squares: 0.0, level: 0.0, confirmed: 0 }
+    fn new((start, later): (usize, bool)) -> Self {
+        Self { start, later, blocks: 0, mean: 0.0, squares: 0.0, level: 0.0, confirmed: 0 }
     }
 
     fn push(&mut self, shift: f64, expected: f64) {
