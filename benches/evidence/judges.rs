@@ -42,7 +42,7 @@ pub fn count_judge(alpha: f64) -> CountJudge {
         direction: Direction::Increase,
         limit: Limit { relative: None, absolute: Some(0.001) },
         restarts: Restarts::hours(1, 60 / SHORT),
-        trim: Trim { blocks: std::env::var("TRIM").map_or(2, |t| t.parse().unwrap()), fraction: 0.05 },
+        trim: Trim { blocks: 2, fraction: 0.05 },
     }
 }
 
