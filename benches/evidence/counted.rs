@@ -1,13 +1,17 @@
 //! Y2, Y7, Y8, Y10: errors of requests, and things that are created.
 
-use hoist::analysis::statistics::{BurnRate, BurnWindow, Count, Direction, Finding, Restarts, Trim, Verdict};
+use hoist::analysis::statistics::{
+    ArmsBaseline, ArmsJudge, BurnRate, BurnWindow, Count, Direction, Finding, Restarts, Trim,
+};
 
-use crate::judges::{QUARTER, SHORT, baseline, breach, count_judge, counts, judge_baseline, judge_counts, rule, sums};
+use crate::judges::{
+    QUARTER, SHORT, baseline, breach, count_judge, counts, judge_baseline, judge_counts, rule, split, sums,
+};
 use crate::latency::{against, found_rows};
 use crate::literal::{ErrorRule, Looks, Patience, mean_of, rolled_back, sum_of};
 use crate::report::Row;
 use crate::runs::{Found, by_rule, many, percent, random};
-use crate::world::{DAY, HISTORY, S1, Setting, created, errors};
+use crate::world::{DAY, HISTORY, S1, Setting, created, errors, two_arms_of_errors};
 use crate::{Options, kayenta};
 
 /// What the error rate becomes, from one in a thousand.
@@ -20,6 +24,9 @@ const RARE: Setting = Setting { requests: 6.0, ..S1 };
 
 /// The rules of a world, in the order of their figures.
 type Known = Vec<(&'static str, Vec<f64>)>;
+
+/// What some rules do in one world: the minutes after which each rolls back.
+type Rules<'a> = &'a (dyn Fn(&[Option<Count>]) -> Vec<Option<f64>> + Sync);
 
 fn above(values: &[Option<Count>], rule: ErrorRule, from: usize) -> Option<f64> {
     rolled_back(Looks::Minutely, Patience::First, |minute| minute >= from && rule.breached(values, DAY + minute))
@@ -62,17 +69,12 @@ fn burned(values: &[Option<Count>], judge: &BurnRate) -> Option<f64> {
 
 /// The windows as an alert has them, with the time before the flip.
 fn burned_uncut(values: &[Option<Count>]) -> Option<f64> {
-    let found = BurnRate { settle: 0, ..burn(None) }.judge(values);
-    (found.verdict == Verdict::Breach).then(|| (found.at + 1) as f64 - DAY as f64)
+    let found = BurnRate { settle: 0, ..burn(None) }.judge(&values[DAY - 360..]);
+    breach(found, 1).map(|minutes| minutes - 360.0).filter(|minutes| *minutes > 0.0)
 }
 
-fn column(
-    options: &Options,
-    name: &str,
-    (setting, rate): (Setting, f64),
-    rules: &(dyn Fn(&[Option<Count>]) -> Vec<Option<f64>> + Sync),
-) -> Vec<Found> {
-    by_rule(many(options.runs(500), |run| {
+fn column(options: &Options, name: &str, (setting, rate): (Setting, f64), rules: Rules<'_>) -> Vec<Found> {
+    by_rule(&many(options.runs(500), |run| {
         let scenario = format!("{name} {rate}");
         rules(&errors(setting, rate, &mut random(options.seed(), &scenario, run)))
     }))
@@ -80,14 +82,13 @@ fn column(
 
 /// Y2: the simple rules on errors do what is known of them.
 pub fn peers(options: &Options) -> Vec<Row> {
-    let table =
-        |name: &'static str, setting, rules: &(dyn Fn(&[Option<Count>]) -> Vec<Option<f64>> + Sync), known: Known| {
-            let columns: Vec<_> = RATES
-                .iter()
-                .map(|(told, rate)| (format!("{name} {told}"), column(options, name, (setting, *rate), rules)))
-                .collect();
-            against("Y2", &known, &columns)
-        };
+    let table = |name: &'static str, setting, rules: Rules<'_>, known: Known| {
+        let columns: Vec<_> = RATES
+            .iter()
+            .map(|(told, rate)| (format!("{name} {told}"), column(options, name, (setting, *rate), rules)))
+            .collect();
+        against("Y2", &known, &columns)
+    };
     let five = |v: &[Option<Count>]| above(v, ErrorRule::Above(0.05), 0);
     [
         table(
@@ -216,6 +217,37 @@ fn burning(options: &Options) -> Vec<Row> {
     rows
 }
 
+/// Two arms, of which one may err half more often than the other.
+pub fn beside(options: &Options) -> Vec<Row> {
+    let judge = ArmsJudge {
+        alpha: 0.01,
+        direction: Direction::Increase,
+        relative: 0.5,
+        restarts: Restarts::hours(1, 60 / SHORT),
+    };
+    let rolled_back = |name: &str, setting: Setting, rate: f64| {
+        let one = |run| {
+            let scenario = format!("beside {name} {rate}");
+            let (first, second) = two_arms_of_errors(setting, rate, &mut random(options.seed(), &scenario, run));
+            let (first, second) = (counts(&first, SHORT), counts(&second, SHORT));
+            let ((judged_before, judged), (beside_before, beside)) = (split(&first, DAY), split(&second, DAY));
+            let known = ArmsBaseline::learn((judged_before, beside_before));
+            breach(judge.judge(known.as_ref(), (judged, beside)), SHORT)
+        };
+        Found::of(&many(options.runs(500), one))
+    };
+    let row = |(name, setting): (&'static str, Setting)| {
+        let told = RATES.iter().map(|(told, rate)| {
+            let found = rolled_back(name, setting, *rate);
+            format!("{told} {:.1} ({:.0} min)", found.percent, found.median)
+        });
+        let detail = told.skip(1).collect::<Vec<_>>().join(", ");
+        let harmless = rolled_back(name, setting, 0.001).percent;
+        Row::new("Y6", format!("arms of counts, limit 50 %, {name}: false"), harmless, "%").at_most(1.0).detail(detail)
+    };
+    [("600/min", S1), ("bursts", BURSTS), ("restart", RESTART), ("6/min", RARE)].map(row).to_vec()
+}
+
 /// Y8: six requests a minute.
 pub fn rare(options: &Options) -> Vec<Row> {
     let harmless = judged(options, "6/min", (RARE, 0.001), 1_000);
@@ -270,7 +302,7 @@ pub fn created_gate(options: &Options) -> Vec<Row> {
         .iter()
         .map(|(told, factor)| {
             let rules = |run| creation_rules(&created(30.0, *factor, &mut random(options.seed(), told, run)));
-            ((*told).to_owned(), by_rule(many(options.runs(200), rules)))
+            ((*told).to_owned(), by_rule(&many(options.runs(200), rules)))
         })
         .collect();
     let known = vec![

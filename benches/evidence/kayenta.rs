@@ -52,14 +52,15 @@ fn root(mut low: f64, mut high: f64, at: impl Fn(f64) -> f64) -> f64 {
 }
 
 fn standardized(experiment: &[f64], control: &[f64], shift: f64, corrected: bool) -> f64 {
-    let mut all: Vec<(f64, bool)> = experiment.iter().map(|x| (x - shift, true)).collect();
-    all.extend(control.iter().map(|y| (*y, false)));
+    // Adding a zero makes -0 equal to 0.
+    let mut all: Vec<(f64, bool)> = experiment.iter().map(|x| (x - shift + 0.0, true)).collect();
+    all.extend(control.iter().map(|y| (y + 0.0, false)));
     all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let (n, m) = (experiment.len() as f64, control.len() as f64);
     let (mut ranks, mut before, mut ties) = (0.0, 0.0, 0.0);
-    for group in all.chunk_by(|a, b| a.0 <= b.0 && a.0 >= b.0) {
+    for group in all.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
         let size = group.len() as f64;
-        ranks += group.iter().filter(|(_, first)| *first).count() as f64 * (before + (size + 1.0) / 2.0);
+        ranks += group.iter().filter(|(_, first)| *first).count() as f64 * f64::midpoint(2.0 * before, size + 1.0);
         before += size;
         ties += size.powi(3) - size;
     }
@@ -68,6 +69,9 @@ fn standardized(experiment: &[f64], control: &[f64], shift: f64, corrected: bool
     let correction = if corrected { 0.5 * off.signum() * f64::from(u8::from(off.abs() > 0.0)) } else { 0.0 };
     if variance > 0.0 { (off - correction) / variance.sqrt() } else { 0.0 }
 }
+
+/// A name, both samples, the allowed increase, and whether it is High.
+type Case<'a> = (&'a str, &'a [f64], &'a [f64], f64, bool);
 
 /// The rule must judge the known cases as Kayenta's own judge does, or what is measured of it means nothing.
 pub fn self_check() -> Result<(), String> {
@@ -85,7 +89,7 @@ pub fn self_check() -> Result<(), String> {
     let hundreds = |n: usize| [vec![100.0; n], vec![1.0; 10 - n]].concat();
     let few = [0.0, 0.048, 0.0, 0.18, 0.089, 0.0, 0.098, 0.035, 0.0, 0.0];
     let (ones, none) = ([1.0; 10], [0.0; 10]);
-    let cases: [(&str, &[f64], &[f64], f64, bool); 9] = [
+    let cases: [Case<'_>; 9] = [
         ("A", &[1.1, 2.2, 3.3, 4.4, 5.5], &[2.0, 3.1, 4.2, 5.3, 6.4], 1.0, false),
         ("B", &b, &base, 1.0, false),
         ("C", &c, &base, 1.0, true),

@@ -91,12 +91,15 @@ fn known(rules: &[(&'static str, [f64; 10])]) -> Vec<(&'static str, Vec<f64>)> {
     rules.iter().map(|(name, known)| (*name, known.to_vec())).collect()
 }
 
+/// What some rules do in one run of a world: the minutes after which each rolls back.
+type Rules<'a> = &'a (dyn Fn(usize, &str, Setting) -> Vec<Option<f64>> + Sync);
+
 /// Y2: the simple rules do what is known of them.
 pub fn peers(options: &Options) -> Vec<Row> {
     let checked = kayenta::self_check();
-    let all = |runs: usize, rules: &(dyn Fn(usize, &str, Setting) -> Vec<Option<f64>> + Sync)| -> Vec<_> {
+    let all = |runs: usize, rules: Rules<'_>| -> Vec<_> {
         let column = |(name, setting): (&'static str, Setting)| {
-            (name.to_owned(), by_rule(many(runs, |run| rules(run, name, setting))))
+            (name.to_owned(), by_rule(&many(runs, |run| rules(run, name, setting))))
         };
         columns().into_iter().map(column).collect()
     };

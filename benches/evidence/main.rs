@@ -81,7 +81,7 @@ const GATES: [(&str, Gate); 13] = [
     ("Y3", latency::no_change),
     ("Y4", together::one_run),
     ("Y5", latency::found),
-    ("Y6", latency::beside),
+    ("Y6", |options| [latency::beside(options), counted::beside(options)].concat()),
     ("Y7", counted::found),
     ("Y8", counted::rare),
     ("Y9", latency::late),

@@ -49,7 +49,9 @@ fn two_sided(alpha: f64) -> f64 {
 /// Which (rule, number of looks) found something on one path.
 fn one_path(path: &[f64], critical: &[Vec<Vec<f64>>]) -> Vec<bool> {
     let mut sums = vec![0.0];
-    path.iter().for_each(|step| sums.push(sums.last().expect("a sum") + step));
+    for step in path {
+        sums.push(sums.last().expect("a sum") + step);
+    }
     let z = |step: usize| (sums[step] / (step as f64).sqrt()).abs();
     let crossed = |bounds: &Vec<f64>| {
         (1..=bounds.len()).any(|k| z((k * STEPS + bounds.len() / 2) / bounds.len()) >= bounds[k - 1])
@@ -79,10 +81,16 @@ pub fn repeated_looks(options: &Options) -> Vec<Row> {
     rows
 }
 
+/// The variance that is believed, of that of the sample.
+type Noise<'a> = &'a (dyn Fn(f64) -> f64 + Sync);
+
+/// A name, the correlation of neighbours, the factor that is to make up for it, the noise, and what is known, in percent.
+type Case<'a> = (&'static str, f64, f64, Noise<'a>, f64);
+
 /// How often the bounds of a confidence sequence exclude the truth at any of 288 blocks, by how the noise is known.
 fn sequences(options: &Options) -> Vec<Row> {
     let width: Vec<f64> = (0..288).map(|n| half_width(f64::from(n) + 1.0, 0.01, 12.0)).collect();
-    let share = |name: &str, correlation: f64, factor: f64, noise: &(dyn Fn(f64) -> f64 + Sync)| {
+    let share = |name: &str, correlation: f64, factor: f64, noise: Noise<'_>| {
         let one = |run| {
             let path = steps(289, &mut random(options.seed(), name, run));
             let (mut at, mut sum, mut squares) = (path[288], 0.0, 0.0);
@@ -98,10 +106,10 @@ fn sequences(options: &Options) -> Vec<Row> {
         let crossed = many(options.runs(20_000), one);
         percent(crossed.iter().filter(|c| **c).count(), crossed.len())
     };
-    let known: &(dyn Fn(f64) -> f64 + Sync) = &|_| 1.0;
-    let own: &(dyn Fn(f64) -> f64 + Sync) = &|own| own;
-    let floored: &(dyn Fn(f64) -> f64 + Sync) = &|own| own.max(1.0);
-    let cases: [(&str, f64, f64, &(dyn Fn(f64) -> f64 + Sync), f64); 7] = [
+    let known: Noise<'_> = &|_| 1.0;
+    let own: Noise<'_> = &|own| own;
+    let floored: Noise<'_> = &|own| own.max(1.0);
+    let cases: [Case<'_>; 7] = [
         ("variance known", 0.0, 1.0, known, 0.5),
         ("own variance alone", 0.0, 1.0, own, 10.5),
         ("own variance, floored", 0.0, 1.0, floored, 0.4),
@@ -110,7 +118,7 @@ fn sequences(options: &Options) -> Vec<Row> {
         ("correlated 0.5, factor 3", 0.5, 3.0_f64.sqrt(), known, 0.3),
         ("correlated 0.9, factor 19", 0.9, 19.0_f64.sqrt(), known, 0.06),
     ];
-    let row = |(name, correlation, factor, noise, wanted): (&str, f64, f64, _, f64)| {
+    let row = |(name, correlation, factor, noise, wanted): Case<'_>| {
         let found = share(name, correlation, factor, noise);
         let what = format!("confidence sequence, {name}");
         Row::new("Y1", what, (found - wanted).abs(), "points off").at_most(1.0).detail(format!("{found:.2}({wanted})"))

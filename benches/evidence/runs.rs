@@ -52,7 +52,7 @@ pub fn percent(of: usize, all: usize) -> f64 {
 }
 
 /// Something of every run, rule by rule: the runs are many, the rules few.
-pub fn by_rule(runs: Vec<Vec<Option<f64>>>) -> Vec<Found> {
+pub fn by_rule(runs: &[Vec<Option<f64>>]) -> Vec<Found> {
     let rules = runs.first().map_or(0, Vec::len);
     (0..rules).map(|rule| Found::of(&runs.iter().map(|run| run[rule]).collect::<Vec<_>>())).collect()
 }

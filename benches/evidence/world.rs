@@ -192,25 +192,44 @@ fn arms(setting: Setting, random: &mut Pcg64, shares: &[f64]) -> Vec<Vec<Option<
 /// Requests and errors of each minute, from a day before the flip to a day after it. The errors go from one in a thousand to
 /// `after`.
 pub fn errors(setting: Setting, after: f64, random: &mut Pcg64) -> Vec<Option<Count>> {
+    error_arms(setting, after, random, &[1.0]).remove(0)
+}
+
+/// The same of two arms: a tenth of the requests, which the flip is about, and the others. Bursts are in both.
+pub fn two_arms_of_errors(
+    setting: Setting,
+    after: f64,
+    random: &mut Pcg64,
+) -> (Vec<Option<Count>>, Vec<Option<Count>>) {
+    let mut both = error_arms(setting, after, random, &[0.1, 0.9]);
+    let beside = both.remove(1);
+    (both.remove(0), beside)
+}
+
+fn error_arms(setting: Setting, after: f64, random: &mut Pcg64, shares: &[f64]) -> Vec<Vec<Option<Count>>> {
     let begin = random.random_range(0..DAY);
     let gaps = Gaps::new(setting.gaps, random);
     let mut bursts = Bursts::default();
-    let minute = |minute: usize| {
+    let mut values: Vec<Vec<Option<Count>>> = shares.iter().map(|_| Vec::with_capacity(2 * DAY)).collect();
+    for minute in 0..2 * DAY {
         let sun = sun((begin + minute) % DAY);
         let since = minute.checked_sub(DAY);
         let burst = setting.bursts && bursts.step(random);
-        let starting = setting.restart && since.is_some_and(|m| m < 3);
-        let rate = match (starting, burst) {
-            (true, _) => 0.10,
-            (_, true) => 0.05,
-            _ if since.is_some() => after,
-            _ => 0.001,
-        };
-        let total = poisson(random, setting.requests * (1.0 + 0.6 * sun));
-        let bad = Binomial::new(total as u64, rate).expect("a rate").sample(random) as f64;
-        (!gaps.missing(since, random)).then_some(Count { bad, total })
-    };
-    (0..2 * DAY).map(minute).collect()
+        for (arm, (share, values)) in shares.iter().zip(&mut values).enumerate() {
+            let judged = arm == 0;
+            let starting = setting.restart && judged && since.is_some_and(|m| m < 3);
+            let rate = match (starting, burst) {
+                (true, _) => 0.10,
+                (_, true) => 0.05,
+                _ if judged && since.is_some() => after,
+                _ => 0.001,
+            };
+            let total = poisson(random, share * setting.requests * (1.0 + 0.6 * sun));
+            let bad = Binomial::new(total as u64, rate).expect("a rate").sample(random) as f64;
+            values.push((!gaps.missing(since, random)).then_some(Count { bad, total }));
+        }
+    }
+    values
 }
 
 /// Things created in each minute, four times as many by day as by night, from [`HISTORY`] before the flip to a day after it.
