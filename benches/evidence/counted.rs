@@ -1,7 +1,7 @@
 //! Y2, Y7, Y8, Y10: errors of requests, and things that are created.
 
 use hoist::analysis::statistics::{
-    ArmsBaseline, ArmsJudge, BurnRate, BurnWindow, Count, Direction, Finding, Restarts, Trim,
+    ArmsBaseline, ArmsJudge, BurnRate, BurnWindow, Count, CountBaseline, Direction, Finding, Restarts, Trim,
 };
 
 use crate::judges::{
@@ -176,9 +176,26 @@ pub fn found(options: &Options) -> Vec<Row> {
             rows.push(Row::new("Y7", format!("counts, {name}, {told}: found"), found.percent, "%").detail(detail));
         }
     }
+    rows.extend(allowed(options));
     rows.extend(untrimmed(options));
     rows.extend(burning(options));
     rows
+}
+
+/// What the baseline makes of a limit of 0.1 points above 0.1 %.
+fn allowed(options: &Options) -> Vec<Row> {
+    let judge = count_judge(0.01);
+    let row = |(name, setting): (&str, Setting)| {
+        let mut rates: Vec<f64> = many(options.runs(500), |run| {
+            let values = errors(setting, 0.001, &mut random(options.seed(), &format!("{name} 0.001"), run));
+            let known = CountBaseline::learn(split(&counts(&values, SHORT), DAY).0).expect("a day");
+            100.0 * judge.allowed(&known)[0]
+        });
+        rates.sort_by(f64::total_cmp);
+        let detail = format!("up to {:.2} % in one of twenty runs", rates[rates.len() * 19 / 20]);
+        Row::new("Y7", format!("counts, {name}: median rate allowed"), rates[rates.len() / 2], "%").detail(detail)
+    };
+    [("600/min", S1), ("bursts", BURSTS), ("6/min", RARE)].map(row).to_vec()
 }
 
 /// What leaving out bursts is for.

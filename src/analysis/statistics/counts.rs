@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::binomial::{lower_bound, upper_bound};
 use super::e_process::{DECREASE, Grid, INCREASE, Trim, Trimmed, dispersion};
-use super::{Count, Direction, Finding, Limit, Restarts, Side, Undecided, Verdict, lower_bound, upper_bound};
+use super::{Count, Direction, Finding, Limit, Restarts, Side, Undecided, Verdict};
 
 /// The part of the blocks before the flip that may be bursts.
 const BURSTS: f64 = 0.05;

@@ -8,9 +8,9 @@
 //! |---|---|---|
 //! | [`Baseline`] | is it worse than before the flip, and than at this time of other days? | [`half_width`], placebo flips |
 //! | [`Comparison`] | is it worse than the arm beside? | the same |
-//! | [`CountJudge`] | do events come more often than before? | [`Grid`], [`lower_bound`] |
-//! | [`ArmsJudge`] | do they come more often than in the arm beside? | [`Grid::conditional`] |
-//! | [`RankJudge`] | at a few planned looks: do values tend to be larger? | [`RankSum`], [`Boundary`] |
+//! | [`CountJudge`] | do events come more often than before? | e-values, [`lower_bound`] |
+//! | [`ArmsJudge`] | do they come more often than in the arm beside? | conditional e-values |
+//! | [`RankJudge`] | at a few planned looks: do values tend to be larger? | Mann–Whitney, [`Boundary`] |
 //! | [`BurnRate`] | is the error budget used up too fast? | [`lower_bound`] |
 
 mod arms;
@@ -33,15 +33,14 @@ mod tests;
 
 pub use arms::{ArmsBaseline, ArmsJudge};
 pub use baseline::Baseline;
-pub use binomial::{lower_bound, upper_bound};
+pub use binomial::lower_bound;
 pub use blocks::{Blocks, Count};
 pub use burn_rate::{BurnRate, BurnWindow};
 pub use comparison::Comparison;
 pub use confidence_sequence::half_width;
 pub use counts::{CountBaseline, CountJudge};
-pub use e_process::{CONCURRENT, DECREASE, Grid, INCREASE, Trim, dispersion};
+pub use e_process::Trim;
 pub use group_sequential::{Boundary, crossing};
-pub use mann_whitney::RankSum;
 pub use ranks::RankJudge;
 pub use shift::{Reference, RollbackWhen, Scale, ShiftRule};
 

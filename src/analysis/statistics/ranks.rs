@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::mann_whitney::RankSum;
 use super::normal::survival;
-use super::{Boundary, Direction, Finding, RankSum, Side, Undecided, Verdict};
+use super::{Boundary, Direction, Finding, Side, Undecided, Verdict};
 
 /// Fewer values in an arm are not ranked.
 const LEAST_VALUES: usize = 50;
