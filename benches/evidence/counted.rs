@@ -319,7 +319,7 @@ pub fn created_gate(options: &Options) -> Vec<Row> {
         .iter()
         .map(|(told, factor)| {
             let rules = |run| creation_rules(&created(30.0, *factor, &mut random(options.seed(), told, run)));
-            ((*told).to_owned(), by_rule(&many(options.runs(200), rules)))
+            ((*told).to_owned(), by_rule(&many(options.runs(1_000), rules)))
         })
         .collect();
     let known = vec![
