@@ -8,7 +8,7 @@
 //! | module | holds | may import |
 //! |---|---|---|
 //! | [`api`] | the resources as they travel; field docs are the user manual | |
-//! | [`analysis`] | pure judgement: PromQL, thresholds, coverage, ledgers | `api` |
+//! | [`analysis`] | pure judgement: PromQL, thresholds, statistics, coverage, ledgers | `api` |
 //! | [`engine`] | the heart: `probes` and `step`, the laws | `api`, `analysis` |
 //! | [`sim`] | a deterministic world for the engine: targets, curves, faults, people | `api`, `analysis`, `engine` |
 #![cfg_attr(

@@ -7,6 +7,7 @@ mod coverage;
 mod ledger;
 mod query;
 mod quiet;
+pub mod statistics;
 mod threshold;
 
 pub use coverage::Coverage;
