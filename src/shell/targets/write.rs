@@ -66,16 +66,16 @@ impl Targets {
         };
         let api = self.api(&place);
         let resource = resource(place.kind);
-        let mut body = json!({
-            "apiVersion": resource.api_version, "kind": resource.kind,
-            "metadata": { "name": place.name, "namespace": place.namespace },
-            "spec": { "template": { "metadata": { "annotations": { restart_annotation(&restart.flag): restart.decision } } } },
-        });
+        let annotations = json!({ restart_annotation(&restart.flag): restart.decision });
         let params = PatchParams::apply(&restart_manager(&restart.flag)).force();
         let call = async move {
             // It keeps an apply from making a workload that vanished meanwhile.
             let Some(uid) = api.get(&place.name).await?.metadata.uid else { return Ok(()) };
-            body["metadata"]["uid"] = json!(uid);
+            let body = json!({
+                "apiVersion": resource.api_version, "kind": resource.kind,
+                "metadata": { "name": place.name, "namespace": place.namespace, "uid": uid },
+                "spec": { "template": { "metadata": { "annotations": annotations } } },
+            });
             api.patch(&place.name, &params, &Patch::Apply(&body)).await.map(drop)
         };
         self.call("restart a workload", deadline, call).await

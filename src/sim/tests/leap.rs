@@ -161,13 +161,16 @@ fn others(random: &mut Random, schedule: &mut crate::api::MigrationSchedule) -> 
 fn gradual(random: &mut Random, scene: &mut Scene) {
     let phases = &mut scene.schedule.spec.phases;
     let soak = scene.schedule.spec.soak.duration.as_seconds();
-    if random.chance(300) {
+    let (steps, trial) = (random.chance(300), random.chance(300));
+    if steps {
         let third = format!("{}s", soak / 3);
         let step = |percent| json!({ "percent": percent, "soak": { "duration": third } });
         let steps: Vec<PercentageStep> = serde_json::from_value(json!([step(10), step(50), step(100)])).expect("steps");
-        phases.iter_mut().for_each(|p| p.steps.clone_from(&steps));
+        for phase in phases.iter_mut() {
+            phase.steps.clone_from(&steps);
+        }
         scene.environments = std::mem::take(&mut scene.environments).into_iter().map(in_parts).collect();
-    } else if random.chance(300) {
+    } else if trial {
         let later = Duration::seconds(soak + between(random, 1, 90) * 60);
         phases
             .insert(0, Phase { name: "trial".to_owned(), lower_after: Some(later), after: None, ..phases[0].clone() });
