@@ -100,12 +100,7 @@ async fn disturbed(shared: &Arc<Shared>, call: &Call, deed: Deed) -> Answered {
             tokio::time::sleep(length(lasts)).await;
             through(shared, call).await
         }
-        Deed::Slow(lasts) => {
-            tokio::select! {
-                () = tokio::time::sleep(length(lasts)) => through(shared, call).await,
-                () = call.left.cancelled() => Err(Gone),
-            }
-        }
+        Deed::Slow(lasts) => slow(shared, call, length(lasts)).await,
         Deed::BlackHole(lasts) => {
             shared.dig(length(lasts));
             shared.swallowed().await;
@@ -133,6 +128,14 @@ async fn disturbed(shared: &Arc<Shared>, call: &Call, deed: Deed) -> Answered {
         deed if deed.takes_the_cluster() => shaken(shared, call, deed).await,
         // The rest is not done to requests.
         _ => through(shared, call).await,
+    }
+}
+
+/// Lets a request through so much later, if whoever sent it still waits then.
+async fn slow(shared: &Shared, call: &Call, lasts: Duration) -> Answered {
+    tokio::select! {
+        () = tokio::time::sleep(lasts) => through(shared, call).await,
+        () = call.left.cancelled() => Err(Gone),
     }
 }
 
