@@ -49,6 +49,8 @@ pub enum Inconclusive {
     LowTraffic,
     /// Between the target and the bound: good enough to stay, not to go on.
     OffTarget,
+    /// Beyond the bound, by so few events that it may be chance.
+    Unsure,
 }
 
 /// Why an answer could not be used.

@@ -73,6 +73,8 @@ pub struct QueryShape {
     pub windowed: bool,
     /// The longest fixed range, where it has one.
     pub fixed: Option<Duration>,
+    /// Whether it asks for events per second, where it could count them.
+    pub per_second: bool,
     /// Every series selector, once, without range and offset.
     pub selectors: Vec<String>,
 }
@@ -137,6 +139,7 @@ impl ExprVisitor for Visitor {
                 self.selector(&m.vs);
             }
             Expr::Subquery(s) => self.range(s.range),
+            Expr::Call(call) => self.shape.per_second |= matches!(call.func.name, "rate" | "irate" | "deriv"),
             _ => {}
         }
         Ok(true)
@@ -195,7 +198,8 @@ mod tests {
     #[test]
     fn ranges_and_selectors_are_found() {
         let shape = inspect("sum(rate(a{b=\"c\"}[{{ window }}])) / sum(rate(d[5m])) + e").expect("PromQL");
-        assert!(shape.windowed);
+        assert!(shape.windowed && shape.per_second);
+        assert!(!inspect("sum(increase(a[5m]))").expect("PromQL").per_second);
         assert_eq!(shape.fixed, Some(Duration::seconds(300)));
         assert_eq!(shape.selectors.len(), 3);
         let nested = inspect("max_over_time(rate(a[1m])[{{ window }}:30s])").expect("a subquery");

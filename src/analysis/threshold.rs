@@ -2,6 +2,7 @@
 
 use crate::api::{Decimal, Duration, Threshold, Time};
 
+use super::statistics::{lower_bound, upper_bound};
 use super::{AnswerError, Inconclusive, Judged, Outcome};
 
 /// One answer at one moment: the samples of every series that answered.
@@ -45,16 +46,24 @@ pub fn judge(check: &Threshold, answers: &Answers, max_age: Duration) -> Judged 
 /// The same without a word about what passes: most do, and nobody reads of each.
 pub(super) fn judge_briefly(check: &Threshold, answers: &Answers, max_age: Duration) -> Judged {
     match measured(check, answers, max_age) {
-        Ok(value) => compared(check, answers.window, value),
+        Ok(found) => surely(check, found, compared(check, answers.window, found.value)),
         Err(judged) => judged,
     }
 }
 
-fn measured(check: &Threshold, answers: &Answers, max_age: Duration) -> Result<f64, Judged> {
+/// A value, and the counts of which it is the quotient.
+#[derive(Clone, Copy)]
+struct Found {
+    value: f64,
+    counts: Option<(f64, f64)>,
+}
+
+fn measured(check: &Threshold, answers: &Answers, max_age: Duration) -> Result<Found, Judged> {
     let value = single(&answers.value)?;
     let value = match &answers.total {
         None => {
-            value.ok_or_else(|| inconclusive(Inconclusive::Empty, "the query answers with no series".to_owned()))?
+            let none = || inconclusive(Inconclusive::Empty, "the query answers with no series".to_owned());
+            Found { value: value.ok_or_else(none)?, counts: None }
         }
         Some(total) => quotient(check, value, single(total)?)?,
     };
@@ -77,7 +86,7 @@ fn measured(check: &Threshold, answers: &Answers, max_age: Duration) -> Result<f
     }
 }
 
-fn quotient(check: &Threshold, bad: Option<f64>, total: Option<f64>) -> Result<f64, Judged> {
+fn quotient(check: &Threshold, bad: Option<f64>, total: Option<f64>) -> Result<Found, Judged> {
     let Some(total) = total else {
         return Err(inconclusive(Inconclusive::Empty, "the ratio's total answers with no series".to_owned()));
     };
@@ -86,7 +95,26 @@ fn quotient(check: &Threshold, bad: Option<f64>, total: Option<f64>) -> Result<f
         let needed = if least > 0.0 { format!(", fewer than minSamples {least}") } else { String::new() };
         return Err(inconclusive(Inconclusive::LowTraffic, format!("the total is {}{needed}", number(total))));
     }
-    Ok(bad.unwrap_or(0.0) / total)
+    let bad = bad.unwrap_or(0.0);
+    Ok(Found { value: bad / total, counts: Some((bad, total)) })
+}
+
+/// A breach only if the counts bear it: with the confidence that was asked for the true share is beyond the bound, too.
+///
+/// # Source
+/// Clopper and Pearson (1934). Prometheus extrapolates, so counts come with fractions; they are rounded.
+fn surely(check: &Threshold, found: Found, judged: Judged) -> Judged {
+    let asked = check.confidence.as_ref().zip(found.counts).filter(|_| judged.outcome == Outcome::Breach);
+    let Some((confidence, (bad, total))) = asked else { return judged };
+    let (total, alpha) = (total.round().max(1.0), 1.0 - confidence.value());
+    let bad = bad.round().clamp(0.0, total);
+    let above = check.max.as_ref().is_some_and(|max| lower_bound(bad, total, alpha) > max.value());
+    let below = check.min.as_ref().is_some_and(|min| upper_bound(bad, total, alpha) < min.value());
+    if above || below {
+        return judged;
+    }
+    let sentence = format!("{}, but {bad} of {total} may be chance (confidence {confidence})", judged.sentence);
+    Judged { outcome: Outcome::Inconclusive(Inconclusive::Unsure), sentence, ..judged }
 }
 
 /// One finite number, or nothing; everything else is an outcome already.
@@ -244,6 +272,30 @@ mod tests {
                 "{bad:?} of {total:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_breach_by_few_events_may_be_chance() {
+        let check = |confidence: &str| {
+            threshold(serde_json::json!({"ratio": {"bad": "b", "total": "t"}, "max": "0.05", "confidence": confidence}))
+        };
+        for (bad, total, confidence, expected) in [
+            (1.02, 15.3, "0.99", Outcome::Inconclusive(Inconclusive::Unsure)),
+            (6.0, 100.0, "0.99", Outcome::Inconclusive(Inconclusive::Unsure)),
+            (300.0, 5_000.0, "0.99", Outcome::Breach),
+            (15.0, 15.0, "0.999", Outcome::Breach),
+            (5.0, 100.0, "0.99", Outcome::Pass),
+        ] {
+            let answers = answers(Ok(vec![bad]), Some(Ok(vec![total])));
+            assert_eq!(outcome(&check(confidence), &answers), expected, "{bad} of {total}");
+        }
+        let told = judge(&check("0.99"), &answers(Ok(vec![1.0]), Some(Ok(vec![15.0]))), Duration::seconds(60)).sentence;
+        assert_eq!(told, "0.06667 is above max 0.05 over 5m, but 1 of 15 may be chance (confidence 0.99)");
+        let floor =
+            threshold(serde_json::json!({"ratio": {"bad": "b", "total": "t"}, "min": "0.9", "confidence": "0.95"}));
+        let share = |good: f64, all: f64| outcome(&floor, &answers(Ok(vec![good]), Some(Ok(vec![all]))));
+        assert_eq!(share(8.0, 10.0), Outcome::Inconclusive(Inconclusive::Unsure));
+        assert_eq!(share(800.0, 1_000.0), Outcome::Breach);
     }
 
     #[test]

@@ -188,6 +188,8 @@ fn default_settle() -> Duration {
     validation = Rule::new("has(self.min) || has(self.max)").message("at least one of min and max is needed"),
     validation = Rule::new("!has(self.target) || has(self.min) != has(self.max)").message("target goes with exactly one of min and max"),
     validation = Rule::new("!has(self.minSamples) || has(self.ratio)").message("minSamples counts the total of a ratio, so it needs ratio"),
+    validation = Rule::new("!has(self.confidence) || has(self.ratio)").message("confidence weighs the counts of a ratio, so it needs ratio"),
+    validation = Rule::new("!has(self.confidence) || (double(self.confidence) >= 0.5 && double(self.confidence) < 1.0)").message("confidence is at least 0.5 and less than 1, such as \"0.99\""),
     validation = Rule::new("!(has(self.__for__) && has(self.datapoints))").message("at most one of for and datapoints can be given")
 )]
 #[serde(rename_all = "camelCase")]
@@ -221,6 +223,11 @@ pub struct Threshold {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub min_samples: Option<i64>,
+    /// How sure a breach must be, such as `"0.99"`: the ratio is beyond the bound only once a share of the same size would
+    /// hardly ever look so bad by chance. Until then it says nothing, so that one error in fifteen requests rolls nothing
+    /// back. The ratio must be made of counts: `increase`, not `rate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Decimal>,
 }
 
 /// Two counts over the same window. `bad` that is missing while `total` is there counts as zero.

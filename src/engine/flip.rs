@@ -35,6 +35,9 @@ const SELDOM: TimeDelta = TimeDelta::minutes(5);
 /// The longest pause between two attempts at a flip.
 const LONGEST_BACKOFF: TimeDelta = TimeDelta::minutes(5);
 
+/// The same where part of it is up: all of it goes back soon if it is not completed.
+const LONGEST_IN_PART: TimeDelta = TimeDelta::minutes(1);
+
 /// When a run that has given up an attempt at this time may make the next: the first may have met a harmless conflict, a
 /// target that refuses for good must not be written to all day.
 pub(super) fn again_at(run: &Run, given_up: Time) -> Time {
@@ -326,7 +329,7 @@ impl Pass<'_> {
             return run.opens(found.timing.until);
         }
         let sealed = run.waits.iter().find(|w| w.gate == Gate::Target).map(|w| w.since);
-        if sealed.is_some_and(|at| self.now < again_at(run, at)) {
+        if sealed.is_some_and(|at| self.now < again_at(run, at).min(at + LONGEST_IN_PART)) {
             return;
         }
         let mut which = Vec::new();

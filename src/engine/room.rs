@@ -84,7 +84,8 @@ mod tests {
         let object = json!({
             "name": format!("{i:0>63}"), "interval": "30s", "settle": "1000000s", "onBreach": "Hold", "dryRun": true,
             "threshold": { "ratio": { "bad": query, "total": query }, "min": "0.0000000001", "target": "0.0000000002",
-                           "window": "1000000s", "datapoints": { "breaching": 59, "of": 60 }, "minSamples": 1_000_000_000 },
+                           "window": "1000000s", "datapoints": { "breaching": 59, "of": 60 }, "minSamples": 1_000_000_000,
+                           "confidence": "0.999999999" },
         });
         serde_json::from_value(object).expect("a check")
     }

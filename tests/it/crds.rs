@@ -90,6 +90,14 @@ async fn every_rule_refuses_with_its_sentence() {
         ),
         (threshold(json!({ "query": "up", "max": "2", "minSamples": 3 })), "minSamples counts the total of a ratio"),
         (
+            threshold(json!({ "query": "up", "max": "2", "confidence": "0.99" })),
+            "confidence weighs the counts of a ratio, so it needs ratio",
+        ),
+        (
+            threshold(json!({ "ratio": { "bad": "up", "total": "up" }, "max": "2", "confidence": "1" })),
+            "confidence is at least 0.5 and less than 1",
+        ),
+        (
             threshold(json!({ "query": "up", "max": "1", "for": "2m", "datapoints": { "breaching": 1, "of": 3 } })),
             "at most one of for and datapoints can be given",
         ),

@@ -33,7 +33,7 @@ mod tests;
 
 pub use arms::{ArmsBaseline, ArmsJudge};
 pub use baseline::Baseline;
-pub use binomial::lower_bound;
+pub use binomial::{lower_bound, upper_bound};
 pub use blocks::{Blocks, Count};
 pub use burn_rate::{BurnRate, BurnWindow};
 pub use comparison::Comparison;

@@ -119,6 +119,16 @@ impl Problems {
             "minSamples counts the total of a ratio",
             "use ratio, or leave it out",
         );
+        rule(
+            t.confidence.is_some() && t.ratio.is_none(),
+            "confidence weighs the counts of a ratio",
+            "use ratio, or leave it out",
+        );
+        rule(
+            t.confidence.as_ref().is_some_and(|c| !(0.5..1.0).contains(&c.value())),
+            "confidence must be at least 0.5 and less than 1",
+            "0.99 leaves one look in a hundred to chance",
+        );
         rule(t.for_.is_some() && t.datapoints.is_some(), "for and datapoints exclude each other", "keep one of them");
         rule(
             t.datapoints.is_some_and(|d| d.breaching > d.of || d.breaching < 1),
@@ -142,7 +152,7 @@ impl Problems {
         );
         rule(t.window.is_some_and(|w| w.as_seconds() < 1), "window must be at least 1s", "");
         for (field, query) in queries(t) {
-            if let Err((message, hint)) = check_query(query, t.window, spec) {
+            if let Err((message, hint)) = check_query(query, t, spec) {
                 self.add(format!("{path}.{field}"), message, hint);
             }
         }
@@ -161,18 +171,18 @@ fn queries(t: &Threshold) -> impl Iterator<Item = (&'static str, &str)> {
 }
 
 /// Labels are known only with the Environment; here every one that is asked for is taken to exist.
-fn check_query(
-    query: &str,
-    window: Option<Duration>,
-    spec: &MigrationScheduleSpec,
-) -> Result<(), (String, &'static str)> {
+fn check_query(query: &str, t: &Threshold, spec: &MigrationScheduleSpec) -> Result<(), (String, &'static str)> {
     let environment = EnvironmentKey { namespace: "namespace".to_owned(), name: "environment".to_owned() };
     let labels =
         label_names(query).into_iter().map(|name| (name, crate::api::LabelValue("label".to_owned()))).collect();
     let scope = Scope { environment: &environment, labels: &labels, flag: only_flag(spec) };
     let rendered = render(query, scope).map_err(|m| (m, ""))?;
     let shape = inspect(&rendered).map_err(|m| (m, ""))?;
-    window_agrees(&shape, window)
+    if t.confidence.is_some() && shape.per_second {
+        let message = "confidence weighs counts, and this asks for events per second".to_owned();
+        return Err((message, "use increase() over the window"));
+    }
+    window_agrees(&shape, t.window)
 }
 
 fn window_agrees(shape: &QueryShape, window: Option<Duration>) -> Result<(), (String, &'static str)> {
