@@ -13,7 +13,6 @@ pub(super) fn meddled(target: &ArmedTarget, standing: &Standing) -> Option<Strin
         Standing::OtherShare(share, by) => {
             Some(format!("the percentage beside {place} was set to {share} by {by} meanwhile"))
         }
-        Standing::TakenOver(run) => Some(format!("{place} was taken over by run {run} meanwhile")),
         Standing::Missing => Some(format!("{place} was deleted meanwhile")),
         Standing::Replaced(_) => Some(format!("{place} was deleted and made anew meanwhile")),
         Standing::Unreadable(why) => Some(format!("{place}: {why}")),
@@ -53,12 +52,6 @@ pub(super) fn drift_of(target: &ArmedTarget, standing: Standing) -> Option<(Held
             HeldReason::Drifted,
             format!(
                 "{place} was set to {value} by {by}, which is neither of the flag's values; it is left alone. Set it to {enabled} or {disabled}, or order a Rollback"
-            ),
-        )),
-        Standing::TakenOver(run) => Some((
-            HeldReason::Drifted,
-            format!(
-                "{place} carries a later stamp, of run {run}; it is left alone. Order a Rollback to close this epoch"
             ),
         )),
         Standing::Missing => Some((

@@ -54,7 +54,7 @@ impl Pass<'_> {
             return run.go(Stage::Finished(None), "the schedule was deleted before the flip", "hoist", self.now);
         }
         if self.view.flip_plan(run).is_some_and(|flip| !self.answered(run, flip)) {
-            return self.wake_every(GATE_POLL, run.since);
+            return self.wake_every(GATE_POLL);
         }
         self.listen(run);
         let found = gates(self.view, &self.stops(), &self.state, run, self.seen, self.now);
@@ -81,7 +81,7 @@ impl Pass<'_> {
         let checks = self.view.flip_plan(run).map(|f| f.checks.as_slice()).unwrap_or_default();
         match next_gate(checks, self.now) {
             Some(next) if !far => self.wake_at(next),
-            _ => self.wake_every(if far { SELDOM } else { GATE_POLL }, run.since),
+            _ => self.wake_every(if far { SELDOM } else { GATE_POLL }),
         }
         found.timing.next.into_iter().for_each(|at| self.wake_at(at));
         let again = again_at(run, run.since);
@@ -185,7 +185,6 @@ impl Pass<'_> {
         Expected {
             run: reference,
             epoch: run.spec.epoch,
-            since: flip.armed.at,
             observes: flip.armed.mode == Mode::Observe,
             percent: flip.percent(),
             before: flip.percent_before(),

@@ -137,7 +137,7 @@ impl Pass<'_> {
         if !self.is_up(run, flip) || !self.is_steady(flip) {
             return false;
         }
-        self.wake_every(TARGET_POLL, *rolled_out);
+        self.wake_every(TARGET_POLL);
         self.wake_at(next);
         true
     }

@@ -53,7 +53,7 @@ impl Pass<'_> {
         }
         let stuck = quiet.next() == before && before <= self.now;
         if stuck {
-            self.wake_every(GATE_POLL, run.since);
+            self.wake_every(GATE_POLL);
         } else {
             self.wake_at(quiet.next());
         }

@@ -246,7 +246,7 @@ impl Pass<'_> {
             run.held = None;
             return;
         }
-        self.wake_every(CLOSED_POLL, run.since);
+        self.wake_every(CLOSED_POLL);
         let standings = self.standings(run, flip);
         let mut drift = None;
         for (target, standing) in flip.armed.targets.iter().zip(standings) {
@@ -323,7 +323,6 @@ fn left_alone(target: &ArmedTarget, standing: &Standing, kind: StampKind) -> Opt
         Standing::UpByOthers(by) | Standing::Third(_, by) if by.closed.is_some() => {
             drifted(format!("{place} was rolled back, and then set again by {by}"))
         }
-        Standing::TakenOver(run) => drifted(format!("{place} carries a later stamp, of run {run}")),
         Standing::UpByOthers(by) if planned => {
             drifted(format!("{place} is {enabled} by {by}, not by Hoist's own write"))
         }

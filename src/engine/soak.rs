@@ -2,7 +2,9 @@
 
 use chrono::TimeDelta;
 
-use crate::api::{Action, Check, CheckOutcome, Duration, Gate, HeldReason, OnBreach, PendingAction, Soak, Time};
+use crate::api::{
+    Action, ArmedTarget, Check, CheckOutcome, Duration, Gate, HeldReason, OnBreach, PendingAction, Soak, Time,
+};
 
 use super::calendar::{Zone, covered_at};
 use super::decision::Update;
@@ -12,7 +14,7 @@ use super::ledger::RunLedger;
 use super::probe::{FoundWorkload, WorkloadReading};
 use super::state::{Flip, Run, Stage, clip};
 use super::step::Pass;
-use super::target::Standing;
+use super::target::{StampKind, Standing, TargetReading};
 use crate::analysis::{Breach, CheckLedger};
 
 /// A workload may be unavailable for this long before that counts as a breach: node drains and restarts take time.
@@ -109,7 +111,7 @@ impl Pass<'_> {
 
     /// Watches targets, rollout and checks; says whether the run is still up and was looked at whole.
     fn evidence(&mut self, run: &mut Run, flip: &Flip, rolled_out: Time) -> bool {
-        self.wake_every(TARGET_POLL, rolled_out);
+        self.wake_every(TARGET_POLL);
         let calm = self.calm_until(run, rolled_out);
         if !self.watch(run, flip) || self.rollout_breaches(run, flip) {
             return false;
@@ -210,6 +212,15 @@ impl Pass<'_> {
         check.latest().is_some_and(|l| l.at >= self.now)
     }
 
+    /// The run that has raised or sealed a target since this one was armed: then this one is over, and only a cache that lags
+    /// shows it as up.
+    fn successor(&self, run: &Run, flip: &Flip, target: &ArmedTarget) -> Option<&str> {
+        let Some(Ok(TargetReading::Found(found))) = self.seen.targets.get(&target.place) else { return None };
+        let stamp = found.stamp.as_ref().filter(|s| found.stamp_counts && s.at > flip.armed.at)?;
+        let live = matches!(stamp.kind, StampKind::Raised | StampKind::Sealed) && stamp.run != run.reference();
+        live.then_some(stamp.run.as_str())
+    }
+
     /// Looks at orders, deletion and what others did to the targets; says whether the run is still up.
     pub(super) fn watch(&mut self, run: &mut Run, flip: &Flip) -> bool {
         if self.ordered_back(run, flip) || self.deleted(run, flip, false) {
@@ -227,10 +238,18 @@ impl Pass<'_> {
             match standing {
                 None => {}
                 Some(Standing::Down(_)) if self.put_back_by_others(run, flip) => return false,
-                Some(Standing::Down(owner)) => {
-                    self.retreat_of_person(run, flip, target, owner.as_ref());
-                    return false;
-                }
+                Some(Standing::Down(owner)) => match self.successor(run, flip, target) {
+                    None => {
+                        self.retreat_of_person(run, flip, target, owner.as_ref());
+                        return false;
+                    }
+                    Some(later) => {
+                        let message = format!(
+                            "{place} is down, and run {later} has written it since. Order a Rollback to close this epoch"
+                        );
+                        drift = Some((HeldReason::Drifted, message));
+                    }
+                },
                 Some(Standing::Sealed(_)) => {
                     self.retreat(run, flip, &format!("{place} is down under a seal"), "hoist");
                     return false;

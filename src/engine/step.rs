@@ -53,6 +53,8 @@ pub(super) struct Pass<'a> {
     pub updates: Vec<(String, Update)>,
     finalizer: Finalizer,
     wake: Time,
+    /// Where its moments lie, or those of all schedules would fall together.
+    offset: i64,
 }
 
 impl<'a> Pass<'a> {
@@ -71,6 +73,7 @@ impl<'a> Pass<'a> {
             updates: Vec::new(),
             finalizer: Finalizer::Leave,
             wake: now + LONGEST_SLEEP,
+            offset: view.uid.bytes().fold(0, |sum, b| (sum * 31 + i64::from(b)) % 1_000_003),
         }
     }
 
@@ -83,12 +86,12 @@ impl<'a> Pass<'a> {
         self.wake_at(self.now + delta);
     }
 
-    /// Looks again at the next of the moments that lie this far apart since a moment. Passes made for other reasons do not
-    /// shift them, so that when something is noticed does not depend on what else was looked at.
-    pub fn wake_every(&mut self, delta: TimeDelta, since: Time) {
-        let apart = delta.num_seconds().max(1);
-        let passed = (self.now - since).num_seconds().div_euclid(apart);
-        self.wake_at(since + TimeDelta::seconds((passed + 1) * apart));
+    /// Looks again at the next of the schedule's moments that lie this far apart. Passes made for other reasons do not shift
+    /// them, so that when something is noticed does not depend on what else was looked at; and all of its runs have the
+    /// same, since a pass looks at every one.
+    pub fn wake_every(&mut self, apart: TimeDelta) {
+        let apart = apart.num_seconds().max(1);
+        self.wake_at(self.now + TimeDelta::seconds(apart - (self.now.timestamp() - self.offset).rem_euclid(apart)));
     }
 
     fn people(&mut self) {

@@ -145,8 +145,6 @@ pub enum Standing {
     Sealed(String),
     /// The value is `disabled`; nothing of this run says why.
     Down(Option<Owner>),
-    /// A later run has raised or sealed it since, whatever is remembered here: this run is over.
-    TakenOver(String),
     /// The value is neither.
     Third(FlagValue, Foreign),
     /// The object is gone.
@@ -197,8 +195,6 @@ pub struct Expected<'a> {
     pub run: &'a str,
     /// Its epoch.
     pub epoch: i64,
-    /// When it was armed.
-    pub since: Time,
     /// Whether it only observes.
     pub observes: bool,
     /// The percentage, where the target has one.
@@ -227,11 +223,6 @@ pub fn standing(armed: &ArmedTarget, expected: &Expected<'_>, reading: &TargetRe
         Ok(value) => value,
         Err(why) => return Standing::Unreadable(why.clone()),
     };
-    // Nobody else is let near a target before this run is over; a cache may not know yet that it is.
-    let live = |s: &&Stamp| matches!(s.kind, StampKind::Raised | StampKind::Sealed) && s.at > expected.since;
-    if let Some(later) = found.stamp.as_ref().filter(|s| s.run != run && found.stamp_counts && !observes).filter(live) {
-        return Standing::TakenOver(later.run.clone());
-    }
     let stamp = found.stamp.as_ref().filter(|s| s.run == run && s.epoch == epoch);
     let own = stamp.filter(|_| found.stamp_counts);
     let closed = stamp.filter(|s| s.kind == StampKind::Closed).cloned();
@@ -370,14 +361,7 @@ mod tests {
     #[test]
     fn a_stamp_counts_only_while_hoist_owns_it() {
         let up = FlagValue::Text("true".into());
-        let expected = Expected {
-            run: "n/r",
-            epoch: 1,
-            since: Time::UNIX_EPOCH,
-            observes: false,
-            percent: Percent::ALL,
-            before: None,
-        };
+        let expected = Expected { run: "n/r", epoch: 1, observes: false, percent: Percent::ALL, before: None };
         let of = |reading| standing(&armed(), &expected, &reading);
         assert_eq!(of(found(up.clone(), Some(stamp(StampKind::Raised)), true)), Standing::Up);
         let foreign = |closed| Standing::UpByOthers(Foreign { owner: None, closed });
@@ -406,14 +390,8 @@ mod tests {
     #[test]
     fn a_step_is_up_at_its_own_percentage_alone() {
         let percent = |text: &str| Percent::parse(text).expect("a percentage");
-        let expected = Expected {
-            run: "n/r",
-            epoch: 1,
-            since: Time::UNIX_EPOCH,
-            observes: false,
-            percent: percent("50"),
-            before: Some(percent("10")),
-        };
+        let expected =
+            Expected { run: "n/r", epoch: 1, observes: false, percent: percent("50"), before: Some(percent("10")) };
         let of = |share: &str, kind, owner: &str| {
             let armed = ArmedTarget { percent_key: Some("P".into()), ..armed() };
             let TargetReading::Found(found) = found(armed.values.enabled.clone(), Some(stamp(kind)), true) else {

@@ -1,10 +1,11 @@
 //! What can go wrong outside the heart, and what a retry may hope for.
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 /// What a retry may hope for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +60,7 @@ impl Error {
             Self::Stale { .. } => Class::Conflict,
             Self::Bug => Class::Invalid,
             Self::Shared(error) => error.class(),
-            Self::Kubernetes { source, .. } => match status_code(source) {
-                Some(404 | 409 | 410) => Class::Conflict,
-                Some(422) if names_another_object(source) => Class::Conflict,
-                Some(400 | 403 | 413 | 422) => Class::Invalid,
-                _ => Class::Transient,
-            },
+            Self::Kubernetes { source, .. } => class_of(source),
         }
     }
 
@@ -75,6 +71,16 @@ impl Error {
             Self::Shared(error) => error.code(),
             Self::Deadline { .. } | Self::Stale { .. } | Self::Bug => None,
         }
+    }
+}
+
+/// What a retry may hope for where the API server answered so.
+pub fn class_of(error: &kube::Error) -> Class {
+    match status_code(error) {
+        Some(404 | 409 | 410) => Class::Conflict,
+        Some(422) if names_another_object(error) => Class::Conflict,
+        Some(400 | 403 | 413 | 422) => Class::Invalid,
+        _ => Class::Transient,
     }
 }
 
@@ -132,16 +138,56 @@ pub async fn within<T>(
 /// The longest that a call goes on which nobody waits for any more.
 const LINGERS: Duration = Duration::from_secs(10);
 
-/// The same of a call that may be sent again, and which stays on its way, while there is room, where it is not answered in
+/// How many such calls there may be for one namespace, whose admission may be broken for itself alone.
+const LINGER_EACH: usize = 8;
+
+/// How many in all: half of what a client carries.
+const LINGER: usize = 32;
+
+/// Where calls are counted that nobody waits for any more, by namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Room(Arc<Mutex<BTreeMap<String, usize>>>);
+
+impl Room {
+    /// A place for one more, where there is one.
+    pub fn enter(&self, namespace: &str) -> Option<Place> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = taken.get(namespace).copied().unwrap_or(0);
+        if own >= LINGER_EACH || taken.values().sum::<usize>() >= LINGER {
+            return None;
+        }
+        taken.insert(namespace.to_owned(), own + 1);
+        Some(Place { room: self.clone(), namespace: namespace.to_owned() })
+    }
+}
+
+/// A place that is free again once this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    room: Room,
+    namespace: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.room.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken.get_mut(&self.namespace) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(taken.remove(&self.namespace)),
+        }
+    }
+}
+
+/// The same of a call that may be sent again, and which stays on its way, where it has a place, if it is not answered in
 /// time: an API server drops a request whose sender has gone, so that one which is slower than the deadline would never do
 /// what is asked, however often.
 pub async fn lingering<T: Send + 'static>(
     what: &'static str,
     deadline: Duration,
-    room: &Arc<Semaphore>,
+    place: Option<Place>,
     call: impl Future<Output = Result<T, kube::Error>> + Send + 'static,
 ) -> Result<T, Error> {
-    let Ok(place) = Arc::clone(room).try_acquire_owned() else { return within(what, deadline, call).await };
+    let Some(place) = place else { return within(what, deadline, call).await };
     let (answer, answered) = oneshot::channel();
     tokio::spawn(async move {
         let result = tokio::time::timeout(LINGERS, call).await;

@@ -10,7 +10,6 @@ mod write;
 
 pub use read::Carried;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
@@ -18,9 +17,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject};
 
-use tokio::sync::Semaphore;
-
-use super::error::{Error, lingering, within};
+use super::error::{Error, Room, lingering, within};
 use crate::api::{PlaceKind, TargetPlace, WorkloadKind};
 
 /// The annotation that carries a flag's stamp, on the object's own metadata.
@@ -45,15 +42,12 @@ pub fn restart_manager(flag: &str) -> String {
     format!("hoist/restart/{flag}")
 }
 
-/// How many calls that were not answered in time may go on at once: half of what a client carries.
-const LINGERING: usize = 32;
-
 /// Reads and writes targets through one API server.
 #[derive(Clone)]
 pub struct Targets {
     client: Client,
     /// For calls that go on where they are not answered in time.
-    room: Option<Arc<Semaphore>>,
+    room: Option<Room>,
 }
 
 impl std::fmt::Debug for Targets {
@@ -71,18 +65,19 @@ impl Targets {
     /// The same for what takes flags down: it is sent until it is done, and a call that is not answered in time goes on
     /// beside the next.
     pub fn retreating(client: Client) -> Self {
-        Self { client, room: Some(Arc::new(Semaphore::new(LINGERING))) }
+        Self { client, room: Some(Room::default()) }
     }
 
     /// Makes a call that is not answered for longer than the deadline only if it takes flags down.
     async fn call<T: Send + 'static>(
         &self,
         what: &'static str,
+        namespace: &str,
         deadline: Duration,
         call: impl Future<Output = Result<T, kube::Error>> + Send + 'static,
     ) -> Result<T, Error> {
         match &self.room {
-            Some(room) => lingering(what, deadline, room, call).await,
+            Some(room) => lingering(what, deadline, room.enter(namespace), call).await,
             None => within(what, deadline, call).await,
         }
     }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::api::{ArmedTarget, FlagValue, Percent, PlaceKind, TargetPlace};
 use crate::engine::{Lower, Raise, Restart, Seal, Stamp};
 
 use super::{Targets, resource, restart_annotation, restart_manager, stamp_annotation, value_manager};
-use crate::shell::error::{CALL, Class, Error, RETREAT_CALL, within};
+use crate::shell::error::{CALL, Class, Error, RETREAT_CALL, class_of, within};
 
 impl Targets {
     /// Raises a flag: value and stamp in one request, only on the object and the version that were read.
@@ -23,7 +23,8 @@ impl Targets {
             version: Some(&raise.resource_version),
             force: raise.force,
         };
-        self.write("raise a flag", CALL, &write).await
+        let request = self.request(&write);
+        self.call("raise a flag", &raise.target.place.namespace, CALL, async move { request.send().await }).await
     }
 
     /// Lowers a flag, whoever owns it: whatever its version, but for one that goes back by plan.
@@ -32,17 +33,21 @@ impl Targets {
         let percent = Percent::NOBODY;
         let version = lower.resource_version.as_deref();
         let write = Write { target: &lower.target, value, percent, stamp: &lower.stamp, version, force: true };
-        // An apply of an empty value over a reference is accepted and changes nothing.
-        if lower.target.place.kind.workload().is_some() && value.text() == Some("") {
-            return self.write_over_reference("lower a flag", &write).await;
-        }
-        match self.write("lower a flag", RETREAT_CALL, &write).await {
-            // Somebody made the variable a reference, which an apply cannot take away.
-            Err(error) if error.class() == Class::Invalid && lower.target.place.kind.workload().is_some() => {
-                self.write_over_reference("lower a flag", &write).await
+        let (place, apply, over) = (&lower.target.place, self.request(&write), self.over_reference(&write));
+        let variable = place.kind.workload().is_some();
+        let empty = value.text() == Some("");
+        let call = async move {
+            // An apply of an empty value over a reference is accepted and changes nothing.
+            if variable && empty {
+                return over.send().await;
             }
-            result => result,
-        }
+            match apply.send().await {
+                // Somebody made the variable a reference, which an apply cannot take away.
+                Err(error) if variable && class_of(&error) == Class::Invalid => over.send().await,
+                result => result,
+            }
+        };
+        self.call("lower a flag", &place.namespace, RETREAT_CALL, call).await
     }
 
     /// Writes a stamp without touching the value. A merge patch: an apply of the stamp alone would delete the value.
@@ -64,7 +69,7 @@ impl Targets {
             container: None,
             key: String::new(),
         };
-        let api = self.api(&place);
+        let (api, namespace) = (self.api(&place), restart.namespace.as_str());
         let resource = resource(place.kind);
         let annotations = json!({ restart_annotation(&restart.flag): restart.decision });
         let params = PatchParams::apply(&restart_manager(&restart.flag)).force();
@@ -78,22 +83,20 @@ impl Targets {
             });
             api.patch(&place.name, &params, &Patch::Apply(&body)).await.map(drop)
         };
-        self.call("restart a workload", deadline, call).await
+        // Two calls.
+        self.call("restart a workload", namespace, deadline * 2, call).await
     }
 
-    async fn write_over_reference(&self, what: &'static str, write: &Write<'_>) -> Result<(), Error> {
+    fn over_reference(&self, write: &Write<'_>) -> Sending {
         let place = &write.target.place;
         let params = PatchParams { field_manager: Some(value_manager(&write.target.flag)), ..PatchParams::default() };
         let entry = json!({ "name": place.key, "value": write.value.text(), "valueFrom": null });
         let metadata = metadata(write.target, write.stamp, write.version);
         let body = json!({ "metadata": metadata, "spec": write.env(entry) });
-        let (api, name) = (self.api(place), place.name.clone());
-        let call = async move { api.patch(&name, &params, &Patch::Strategic(&body)).await.map(drop) };
-        self.call(what, RETREAT_CALL, call).await
+        Sending { api: self.api(place), name: place.name.clone(), params, patch: Patch::Strategic(body) }
     }
 
-    async fn write(&self, what: &'static str, deadline: Duration, write: &Write<'_>) -> Result<(), Error> {
-        let (api, name) = (self.api(&write.target.place), write.target.place.name.clone());
+    fn request(&self, write: &Write<'_>) -> Sending {
         let manager = value_manager(&write.target.flag);
         let (params, patch) = match write.value {
             FlagValue::Text(text) => {
@@ -110,7 +113,22 @@ impl Targets {
                 (params, patch)
             }
         };
-        self.call(what, deadline, async move { api.patch(&name, &params, &patch).await.map(drop) }).await
+        let place = &write.target.place;
+        Sending { api: self.api(place), name: place.name.clone(), params, patch }
+    }
+}
+
+/// A patch that is ready to go.
+struct Sending {
+    api: Api<DynamicObject>,
+    name: String,
+    params: PatchParams,
+    patch: Patch<Value>,
+}
+
+impl Sending {
+    async fn send(&self) -> Result<(), kube::Error> {
+        self.api.patch(&self.name, &self.params, &self.patch).await.map(drop)
     }
 }
 

@@ -63,12 +63,12 @@ fn a_phase_waits_for_one_of_another_schedule() {
             05-05 09:00:03  b            Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 09:00:23  b            Verifying → Soaking        the rollout is complete; soaks for 30m
             05-05 09:30:23  b            Soaking → Completed        soaked for 30m: every check passes
-            05-05 10:40:07  a            Gating → Flipping          every gate is open
-            05-05 10:40:08  a            Flipping → Verifying       the flag is up; its pods are not proven yet
-            05-05 10:40:28  a            Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 11:10:28  a            Soaking → Completed        soaked for 30m: every check passes
-            05-05 11:10:28  a            Completed → Finished       the schedule is complete
-            05-05 11:10:28  b            Completed → Finished       the schedule is complete
+            05-05 10:40:06  a            Gating → Flipping          every gate is open
+            05-05 10:40:07  a            Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 10:40:27  a            Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 11:10:27  a            Soaking → Completed        soaked for 30m: every check passes
+            05-05 11:10:27  a            Completed → Finished       the schedule is complete
+            05-05 11:10:27  b            Completed → Finished       the schedule is complete
         "]],
     );
 }

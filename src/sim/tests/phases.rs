@@ -154,18 +154,18 @@ pub(super) fn work_is_complete_once_its_gates_are_open_and_others_count_from_it(
         world(&plan),
         |w| w.metrics.say("eu", minute(110), minute(150), Sample::OffTarget),
         &expect![[r#"
-        05-05 09:00:01  0 backup     Gating → Completed         every gate is open; the work may count as done
-        05-05 09:00:03  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:04  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
-        05-05 09:00:24  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-        05-05 09:30:24  1 eu         Soaking → Completed        soaked for 30m: every check passes
-        05-05 11:30:07  2 eu         Gating → Completed         every gate is open; the work may count as done
-        05-05 14:30:24  0 backup     Completed → Finished       the schedule is complete
-        05-05 14:30:24  1 eu         Completed → Finished       the schedule is complete
-        05-05 14:30:24  2 eu         Completed → Finished       the schedule is complete
-        05-05 14:30:24  3 removal    Gating → Completed         every gate is open; the work may count as done
-        05-05 14:30:24  3 removal    Completed → Finished       the schedule is complete
-    "#]],
+            05-05 09:00:01  0 backup     Gating → Completed         every gate is open; the work may count as done
+            05-05 09:00:03  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:04  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
+            05-05 09:00:24  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
+            05-05 09:30:24  1 eu         Soaking → Completed        soaked for 30m: every check passes
+            05-05 11:30:06  2 eu         Gating → Completed         every gate is open; the work may count as done
+            05-05 14:30:24  0 backup     Completed → Finished       the schedule is complete
+            05-05 14:30:24  1 eu         Completed → Finished       the schedule is complete
+            05-05 14:30:24  2 eu         Completed → Finished       the schedule is complete
+            05-05 14:30:24  3 removal    Gating → Completed         every gate is open; the work may count as done
+            05-05 14:30:24  3 removal    Completed → Finished       the schedule is complete
+        "#]],
     );
 }
 

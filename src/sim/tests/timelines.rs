@@ -228,8 +228,8 @@ pub(super) fn disabled_by_hand_is_a_rollback_by_a_person() {
             05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
             05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up; its pods are not proven yet
             05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete; soaks for 30m
-            05-05 09:10:22  1 eu         Soaking → RollingBack      ConfigMap conduit/flags-eu key FLAG was set to "false" by field manager kubectl-edit at 2025-05-05 09:10:00 UTC: that is a rollback by a person [kubectl-edit]
-            05-05 09:10:42  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+            05-05 09:10:06  1 eu         Soaking → RollingBack      ConfigMap conduit/flags-eu key FLAG was set to "false" by field manager kubectl-edit at 2025-05-05 09:10:00 UTC: that is a rollback by a person [kubectl-edit]
+            05-05 09:10:26  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
         "#]],
     );
 }

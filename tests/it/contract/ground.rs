@@ -285,8 +285,7 @@ impl Ground {
 
     /// How it stands to a step.
     pub async fn standing_at(&self, armed: &ArmedTarget, percent: Percent, before: Option<Percent>) -> Standing {
-        let expected =
-            Expected { run: RUN, epoch: 1, since: hoist::api::Time::UNIX_EPOCH, observes: false, percent, before };
+        let expected = Expected { run: RUN, epoch: 1, observes: false, percent, before };
         standing(armed, &expected, &self.read(&armed.flag).await)
     }
 
