@@ -180,6 +180,11 @@ impl Pass<'_> {
             if standing.as_ref().is_some_and(|s| is_back(target, s, kind, writes)) {
                 continue;
             }
+            // It was up, so whatever another run has written came after that.
+            let planned = kind == StampKind::Lowered && matches!(standing, Some(Standing::Down(_)));
+            if planned && self.successor(run, flip, target).is_some() {
+                continue;
+            }
             down = false;
             if let Some(why) = standing.as_ref().and_then(|s| left_alone(target, s, kind)) {
                 held = Some(why);

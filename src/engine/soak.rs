@@ -214,7 +214,7 @@ impl Pass<'_> {
 
     /// The run that has raised or sealed a target since this one was armed: then this one is over, and only a cache that lags
     /// shows it as up.
-    fn successor(&self, run: &Run, flip: &Flip, target: &ArmedTarget) -> Option<&str> {
+    pub(super) fn successor(&self, run: &Run, flip: &Flip, target: &ArmedTarget) -> Option<&str> {
         let Some(Ok(TargetReading::Found(found))) = self.seen.targets.get(&target.place) else { return None };
         let stamp = found.stamp.as_ref().filter(|s| found.stamp_counts && s.at > flip.armed.at)?;
         let live = matches!(stamp.kind, StampKind::Raised | StampKind::Sealed) && stamp.run != run.reference();

@@ -426,4 +426,10 @@ pub(super) fn what_a_later_run_has_taken_over_is_not_closed_by_a_stale_cache() {
     };
     let world = story.tell().unwrap_or_else(|what| panic!("{what}"));
     assert_eq!(written(&world, StampKind::Closed), 0, "{}", world.timeline());
+    // The same where it still showed it as going back.
+    let acts = vec![(415, Act::Mend)];
+    let faults = [112, 154, 10, 178, 90, 236, 106];
+    let (seed, shapes) = (2_831_106_602_377_031_783, vec![1]);
+    let story = Story { seed, shapes, soak: 8, faults, steps: false, needs: true, acts, ..story };
+    story.tell().unwrap_or_else(|what| panic!("{what}"));
 }
