@@ -49,8 +49,23 @@ fn step(check: &Check) -> TimeDelta {
 /// in the same second.
 pub fn on_grid(check: &Check, step: TimeDelta, at: Time) -> Time {
     let text = check.threshold.query.as_ref().or(check.threshold.ratio.as_ref().map(|r| &r.bad));
-    let spread = text.map_or(0, |t| t.bytes().fold(0_i64, |sum, b| (sum * 31 + i64::from(b)) % 1_000_003));
-    at - TimeDelta::seconds((at.timestamp() - spread).rem_euclid(step.num_seconds().max(1)))
+    Grid::of(text.map_or("", String::as_str)).last(step, at)
+}
+
+/// Where moments lie that repeat: elsewhere for each name, always the same for one.
+#[derive(Clone, Copy, Debug)]
+pub struct Grid(i64);
+
+impl Grid {
+    /// That of a name.
+    pub fn of(name: &str) -> Self {
+        Self(name.bytes().fold(0, |sum, b| (sum * 31 + i64::from(b)) % 1_000_003))
+    }
+
+    /// The last moment up to `at`, where they are `step` apart.
+    pub fn last(self, step: TimeDelta, at: Time) -> Time {
+        at - TimeDelta::seconds((at.timestamp() - self.0).rem_euclid(step.num_seconds().max(1)))
+    }
 }
 
 /// The fold. Equal measurements give an equal ledger, whether they came one by one or all at once after a restart.

@@ -11,7 +11,7 @@ pub mod statistics;
 mod threshold;
 
 pub use coverage::Coverage;
-pub use ledger::{CheckLedger, Latched, Latest, SCRAPES_PER_WINDOW, on_grid};
+pub use ledger::{CheckLedger, Grid, Latched, Latest, SCRAPES_PER_WINDOW, on_grid};
 pub use query::{QueryShape, Scope, freshness_query, inspect, render, with_window};
 pub use quiet::QuietLedger;
 pub use threshold::{Answers, Reading, judge};

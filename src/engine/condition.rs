@@ -211,8 +211,8 @@ fn cause(run: &Run) -> &str {
 /// With each, whether it is in the plan.
 fn current<'a>(latest: Option<&(&Plan, Latest<'a>)>, state: &'a State) -> Vec<(&'a Run, bool)> {
     let Some((_, latest)) = latest else { return state.newest().into_iter().map(|run| (run, false)).collect() };
-    let newest = latest.newest(state).into_iter();
-    newest.filter(|(run, planned)| *planned || run.stage.flip().is_some()).collect()
+    let is_newest = state.is_newest();
+    latest.all().filter(|(run, planned)| is_newest(run) && (*planned || run.stage.flip().is_some())).collect()
 }
 
 fn moving(current: &[&Run]) -> Option<Said> {

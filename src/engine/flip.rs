@@ -381,7 +381,7 @@ impl Pass<'_> {
     /// Whether everything that a flip's gates look at was asked and answered, for better or worse.
     fn answered(&self, run: &Run, flip: &FlipPlan) -> bool {
         let workload = |t: &TargetPlan, w: &WorkloadRef| {
-            let key = WorkloadKey { namespace: t.place.namespace.clone(), workload: w.clone() };
+            let key = WorkloadKey::beside(&t.place, w);
             self.seen.workloads.contains_key(&key)
         };
         flip.targets

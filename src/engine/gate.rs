@@ -253,7 +253,7 @@ fn flip_gates(view: &View, run: &Run, flip: &FlipPlan, seen: &Observations, now:
             Some(Ok(TargetReading::Found(found))) => up += usize::from(target_gate(view, run, target, found, gates)),
         }
         for workload in &target.workloads {
-            let key = WorkloadKey { namespace: target.place.namespace.clone(), workload: workload.clone() };
+            let key = WorkloadKey::beside(&target.place, workload);
             workload_gate(&key, seen, gates);
         }
     }

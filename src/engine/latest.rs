@@ -30,17 +30,9 @@ impl<'a> Latest<'a> {
         Self { placed, runs, done }
     }
 
-    /// The runs of which no later epoch exists, by name, each with whether the plan has its place.
-    pub fn newest(&self, state: &State) -> Vec<(&'a Run, bool)> {
-        let mut elsewhere = None;
-        let newest = |(run, place): &(&'a Run, Option<Step>)| {
-            let is_it = match place {
-                Some(place) => self.run(*place).is_some_and(|latest| std::ptr::eq(latest, *run)),
-                None => elsewhere.get_or_insert_with(|| state.newest()).iter().any(|o| std::ptr::eq(*o, *run)),
-            };
-            is_it.then_some((*run, place.is_some()))
-        };
-        self.placed.iter().filter_map(newest).collect()
+    /// Every run by its name, each with whether the plan has its place.
+    pub fn all(&self) -> impl Iterator<Item = (&'a Run, bool)> {
+        self.placed.iter().map(|(run, place)| (*run, place.is_some()))
     }
 
     /// The latest run of a step.

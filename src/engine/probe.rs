@@ -33,6 +33,13 @@ pub struct WorkloadKey {
     pub workload: WorkloadRef,
 }
 
+impl WorkloadKey {
+    /// That of a workload which must see what is written at a place: it is in the same namespace.
+    pub fn beside(place: &TargetPlace, workload: &WorkloadRef) -> Self {
+        Self { namespace: place.namespace.clone(), workload: workload.clone() }
+    }
+}
+
 /// The measurements of one check that are due.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measure {
@@ -192,10 +199,10 @@ impl Asked {
         }
     }
 
-    fn workload(&mut self, place: &TargetPlace, workload: &WorkloadRef) {
-        let key = WorkloadKey { namespace: place.namespace.clone(), workload: workload.clone() };
-        if self.workloads.insert(key.clone()) {
-            self.probes.push(Probe::Workload(key));
+    fn workload(&mut self, key: &WorkloadKey) {
+        if !self.workloads.contains(key) {
+            self.workloads.insert(key.clone());
+            self.probes.push(Probe::Workload(key.clone()));
         }
     }
 }
@@ -207,11 +214,7 @@ fn targets(flip: &Flip, asked: &mut Asked) {
 }
 
 fn workloads(flip: &Flip, asked: &mut Asked) {
-    for target in &flip.armed.targets {
-        for workload in &target.workloads {
-            asked.workload(&target.place, workload);
-        }
-    }
+    flip.workloads().iter().for_each(|key| asked.workload(key));
 }
 
 fn gating(view: &View, state: &State, run: &Run, now: Time, asked: &mut Asked) {
@@ -219,7 +222,7 @@ fn gating(view: &View, state: &State, run: &Run, now: Time, asked: &mut Asked) {
     for target in &flip.targets {
         asked.target(&target.place);
         for workload in &target.workloads {
-            asked.workload(&target.place, workload);
+            asked.workload(&WorkloadKey::beside(&target.place, workload));
         }
     }
     let Some(prometheus) = &flip.prometheus else { return };

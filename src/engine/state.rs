@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::api::{
-    Armed, ArmedStep, ArmedTarget, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held,
-    HeldReason, MigrationRun, MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, Percent, RollbackRecord,
-    RunState, ScheduleRef, Soak, StepStatus, Time, Transition, Wait, WorkloadRef,
+    Armed, ArmedStep, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held, HeldReason,
+    MigrationRun, MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, Percent, RollbackRecord, RunState,
+    ScheduleRef, Soak, StepStatus, Time, Transition, Wait,
 };
 
 use super::ledger::RunLedger;
@@ -36,6 +36,12 @@ impl State {
 
     /// The runs of which no later epoch exists, one for each phase and environment.
     pub(super) fn newest(&self) -> Vec<&Run> {
+        let is_newest = self.is_newest();
+        self.all().filter(|run| is_newest(run)).collect()
+    }
+
+    /// Tells of a run whether no later epoch of it exists.
+    pub(super) fn is_newest(&self) -> impl Fn(&Run) -> bool {
         fn step(run: &Run) -> (&str, &EnvironmentKey) {
             (&run.spec.phase, run.environment())
         }
@@ -45,7 +51,7 @@ impl State {
             let newest = epochs.entry(step(run)).or_insert(run.spec.epoch);
             *newest = run.spec.epoch.max(*newest);
         }
-        self.all().filter(|run| epochs.get(&step(run)).is_none_or(|newest| run.spec.epoch == *newest)).collect()
+        move |run| epochs.get(&step(run)).is_none_or(|newest| run.spec.epoch == *newest)
     }
 }
 
@@ -67,14 +73,12 @@ pub struct Flip {
 impl Flip {
     /// A flip at its first step that nothing was sent of.
     pub fn new(armed: Arc<Armed>) -> Self {
-        let key = |t: &ArmedTarget, w: &WorkloadRef| WorkloadKey {
-            namespace: t.place.namespace.clone(),
-            workload: w.clone(),
-        };
         let mut workloads: Vec<WorkloadKey> = Vec::new();
-        for found in armed.targets.iter().flat_map(|t| t.workloads.iter().map(move |w| key(t, w))) {
-            if !workloads.contains(&found) {
-                workloads.push(found);
+        for target in &armed.targets {
+            for key in target.workloads.iter().map(|w| WorkloadKey::beside(&target.place, w)) {
+                if !workloads.contains(&key) {
+                    workloads.push(key);
+                }
             }
         }
         Self { armed, attempt: None, step: 0, before: None, workloads: workloads.into() }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
+use crate::analysis::Grid;
 use crate::api::{CheckOutcome, CheckStatus, Gate, OnDelete, PauseStatus, Time, Wait};
 
 use super::condition::report;
@@ -54,7 +55,7 @@ pub(super) struct Pass<'a> {
     finalizer: Finalizer,
     wake: Time,
     /// Where its moments lie, or those of all schedules would fall together.
-    offset: i64,
+    grid: Grid,
 }
 
 impl<'a> Pass<'a> {
@@ -73,7 +74,7 @@ impl<'a> Pass<'a> {
             updates: Vec::new(),
             finalizer: Finalizer::Leave,
             wake: now + LONGEST_SLEEP,
-            offset: view.uid.bytes().fold(0, |sum, b| (sum * 31 + i64::from(b)) % 1_000_003),
+            grid: Grid::of(&view.uid),
         }
     }
 
@@ -90,8 +91,7 @@ impl<'a> Pass<'a> {
     /// them, so that when something is noticed does not depend on what else was looked at; and all of its runs have the
     /// same, since a pass looks at every one.
     pub fn wake_every(&mut self, apart: TimeDelta) {
-        let apart = apart.num_seconds().max(1);
-        self.wake_at(self.now + TimeDelta::seconds(apart - (self.now.timestamp() - self.offset).rem_euclid(apart)));
+        self.wake_at(self.grid.last(apart, self.now) + apart);
     }
 
     fn people(&mut self) {

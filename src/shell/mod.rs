@@ -13,6 +13,7 @@ mod http;
 mod joint;
 mod lanes;
 pub mod lease;
+mod linger;
 mod observe;
 pub mod prometheus;
 mod queue;

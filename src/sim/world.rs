@@ -165,17 +165,13 @@ impl World {
         // A later phase may raise again what a trial has put back.
         let new = |target: &&TargetPlan| self.cluster.entries.iter().all(|e| e.place != target.place);
         for target in flip.targets.iter().filter(new).collect::<Vec<_>>() {
-            let workload = |w: &crate::api::WorkloadRef| WorkloadKey {
-                namespace: target.place.namespace.clone(),
-                workload: w.clone(),
-            };
             let entry = Entry {
                 environment: step.key.clone(),
                 flag: target.flag.clone(),
                 values: target.values.clone(),
                 place: target.place.clone(),
                 percent_key: target.percent_key.clone(),
-                workloads: target.workloads.iter().map(workload).collect(),
+                workloads: target.workloads.iter().map(|w| WorkloadKey::beside(&target.place, w)).collect(),
             };
             self.cluster.declare(entry, self.now);
         }

@@ -17,7 +17,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject};
 
-use super::error::{Error, Room, lingering, within};
+use super::error::{Error, within};
+use super::linger::{Room, lingering};
 use crate::api::{PlaceKind, TargetPlace, WorkloadKind};
 
 /// The annotation that carries a flag's stamp, on the object's own metadata.
