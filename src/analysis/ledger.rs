@@ -1,17 +1,17 @@
 //! What is known of one check since the rollout was complete: a pure fold over its measurements.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
 
 use crate::api::{Check, CheckOutcome, Duration, PrometheusSource, Time};
 
+use super::block_fold::{self, BlockFold};
+use super::block_judge::Judge;
+use super::captured::Captured;
+use super::streak::{MOST_KEPT, Streak};
 use super::threshold::judge_briefly;
-use super::{Answers, Breach, Coverage, Judged, Outcome, query};
-
-/// How long a breach must last where the check says neither `for` nor `datapoints`.
-const DEFAULT_FOR: Duration = Duration::seconds(120);
+use super::{AnswerError, Answers, Breach, Coverage, Judged, Outcome, query};
 
 /// A window is first asked for at this many scrape intervals: `rate` needs two samples and one may be missed.
 pub const SCRAPES_PER_WINDOW: i64 = 4;
@@ -23,8 +23,8 @@ const LEAST_MAX_AGE: Duration = Duration::seconds(15);
 /// of a dear query takes longer than anybody waits.
 pub(super) const MOST_AT_ONCE: usize = 1_000;
 
-/// The most measurements that `datapoints` can look back on.
-const MOST_KEPT: i64 = 60;
+/// When something is asked that is not asked any more.
+const NEVER: TimeDelta = TimeDelta::days(4_000);
 
 /// The latest measurement of a check, or the latest failure to take one.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,16 +40,11 @@ pub type Latched = Breach;
 
 const SECOND: TimeDelta = TimeDelta::seconds(1);
 
-fn step(check: &Check) -> TimeDelta {
-    check.interval.delta().max(SECOND)
-}
-
 /// The last moment up to `at` of a check's grid: through all time, `step` apart, so that schedules with the same check ask
 /// about the same moments and can share the answer. Different queries have different grids, or all of them would be asked
 /// in the same second.
 pub fn on_grid(check: &Check, step: TimeDelta, at: Time) -> Time {
-    let text = check.threshold.query.as_ref().or(check.threshold.ratio.as_ref().map(|r| &r.bad));
-    Grid::of(text.map_or("", String::as_str)).last(step, at)
+    Grid::of(check.queries().value.1).last(step, at)
 }
 
 /// Where moments lie that repeat: elsewhere for each name, always the same for one.
@@ -68,6 +63,17 @@ impl Grid {
     }
 }
 
+/// What makes a breach count.
+#[derive(Clone, Debug, PartialEq)]
+enum Fold {
+    /// A bound that is crossed for long enough.
+    Streak(Streak),
+    /// Blocks that a judge looks at together.
+    Blocks(Box<BlockFold>),
+    /// What was before the flip is not known, for this reason: nothing is asked.
+    Unknown,
+}
+
 /// The fold. Equal measurements give an equal ledger, whether they came one by one or all at once after a restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckLedger {
@@ -78,10 +84,7 @@ pub struct CheckLedger {
     first: Time,
     next: Time,
     coverage: Coverage,
-    /// The unbroken run of breaches: its first and last measurement.
-    streak: Option<(Time, Time)>,
-    /// The last conclusive measurements, oldest first: whether each breached.
-    recent: VecDeque<bool>,
+    fold: Fold,
     latest: Option<Latest>,
     latched: Option<Latched>,
     max_age: Duration,
@@ -93,20 +96,48 @@ pub struct CheckLedger {
 
 impl CheckLedger {
     /// An empty ledger of an armed check, for a rollout that was complete at `rolled_out`.
-    pub fn new(check: &Check, prometheus: &PrometheusSource, rolled_out: Time) -> Self {
+    ///
+    /// A check that judges by blocks is told what was captured before the flip, and how likely it may be wrong; without,
+    /// `captured` says why, and it holds.
+    pub fn new(
+        check: &Check,
+        prometheus: &PrometheusSource,
+        rolled_out: Time,
+        alpha: f64,
+        captured: Result<&Captured, &str>,
+    ) -> Self {
         let settled = rolled_out + check.settle.delta();
         let scrape = prometheus.scrape_interval;
-        let first =
-            on_grid(check, step(check), settled + Self::first_window(check, scrape).delta() + step(check) - SECOND);
+        let step = check.step().delta();
+        let first = on_grid(check, step, settled + Self::first_window(check, scrape).delta() + step - SECOND);
+        let (mut next, mut latest) = (first, None);
+        let fold = match Judge::of(check, alpha) {
+            None => Fold::Streak(Streak::default()),
+            Some(judge) => {
+                let without_past = judge.history() == Duration::default();
+                let begun = on_grid(check, step, rolled_out);
+                let nothing = Captured::nothing(check, begun);
+                let captured = if without_past { Ok(&nothing) } else { captured.map_err(ToOwned::to_owned) };
+                match captured.and_then(|captured| BlockFold::new(judge, captured, first)) {
+                    Ok(fold) => Fold::Blocks(Box::new(fold)),
+                    Err(why) => {
+                        next = first + NEVER;
+                        let outcome = Outcome::Error(AnswerError::Baseline);
+                        latest =
+                            Some(Latest { at: rolled_out, judged: Judged { outcome, sentence: why, value: None } });
+                        Fold::Unknown
+                    }
+                }
+            }
+        };
         Self {
             check: Arc::new(check.clone()),
             settled,
             first,
-            next: first,
+            next,
             coverage: Coverage::new(rolled_out),
-            streak: None,
-            recent: VecDeque::new(),
-            latest: None,
+            fold,
+            latest,
             latched: None,
             max_age: Self::max_age(scrape),
             at_once: MOST_AT_ONCE,
@@ -119,8 +150,11 @@ impl CheckLedger {
         self.forgiven = self.forgiven.into_iter().chain([until]).max();
         if self.latched.as_ref().is_some_and(|l| l.at < until) {
             self.latched = None;
-            self.streak = None;
-            self.recent.clear();
+            match &mut self.fold {
+                Fold::Streak(streak) => *streak = Streak::default(),
+                Fold::Blocks(blocks) => blocks.forget(until),
+                Fold::Unknown => {}
+            }
         }
     }
 
@@ -135,10 +169,14 @@ impl CheckLedger {
 
     /// The shortest window that can be asked for: four scrape intervals, or the query's own fixed range.
     fn first_window(check: &Check, scrape: Duration) -> Duration {
+        if let Some(block) = check.block() {
+            return block;
+        }
         let least = Duration::seconds(scrape.as_seconds() * SCRAPES_PER_WINDOW);
-        let queries = [&check.threshold.query, &check.threshold.ratio.as_ref().map(|r| r.total.clone())];
-        let fixed = queries.into_iter().flatten().filter_map(|q| query::inspect(q).ok()?.fixed).max();
-        match check.threshold.window {
+        let queries = check.queries();
+        let queries = [Some(queries.value), queries.beside];
+        let fixed = queries.into_iter().flatten().filter_map(|(_, q)| query::inspect(q).ok()?.fixed).max();
+        match check.window() {
             Some(window) => least.min(window).max(Duration::seconds(1)),
             None => fixed.unwrap_or_default().max(least),
         }
@@ -149,30 +187,35 @@ impl CheckLedger {
         &self.check
     }
 
-    /// The moment of the next measurement; one `interval` after the last.
+    /// The moment of the next measurement; one `interval`, or one block, after the last.
     pub fn next(&self) -> Time {
         self.next
     }
 
     /// The first moment of its grid after another: when to ask again what could not be asked.
     pub fn next_after(&self, at: Time) -> Time {
-        on_grid(&self.check, step(&self.check), at) + step(&self.check)
+        on_grid(&self.check, self.step(), at) + self.step()
+    }
+
+    /// How far apart its moments are.
+    fn step(&self) -> TimeDelta {
+        self.check.step().delta()
     }
 
     /// Whether it looked at moments that lie ahead: the clock was, and nothing that came back then counts.
     pub fn is_ahead_of(&self, now: Time) -> bool {
-        self.latest.as_ref().is_some_and(|l| l.at > now + self.check.interval.delta() * 2)
+        self.latest.as_ref().is_some_and(|l| l.at > now + self.step() * 2)
     }
 
-    /// The window at a moment: it grows from the settled rollout up to the declared one.
+    /// The window at a moment: it grows from the settled rollout up to the declared one. A block is always whole.
     pub fn window_at(&self, at: Time) -> Option<Duration> {
         let since = Duration::seconds((at - self.settled).num_seconds());
-        self.check.threshold.window.map(|w| w.min(since))
+        self.check.block().or_else(|| self.check.window().map(|w| w.min(since)))
     }
 
     /// The moments that are due, oldest first: as many as are asked for at once.
     pub fn due(&self, now: Time) -> Vec<Time> {
-        let step = step(&self.check);
+        let step = self.step();
         let mut moments = Vec::new();
         let mut at = self.next;
         while at <= now && moments.len() < self.at_once {
@@ -189,43 +232,113 @@ impl CheckLedger {
             return;
         }
         self.at_once = (self.at_once * 2).min(MOST_AT_ONCE);
-        let judged = judge_briefly(&self.check.threshold, answers, self.max_age);
-        let interval = self.check.interval.delta();
+        let judged = self.measured(answers);
         if judged.outcome.covers() {
-            let from = if answers.at == self.first { self.settled } else { answers.at - interval };
+            let from = if answers.at == self.first { self.settled } else { answers.at - self.step() };
             self.coverage.cover(from.max(self.settled), answers.at);
-            self.count(answers.at, judged.outcome == Outcome::Breach && !self.is_forgiven(answers.at));
         }
-        self.next = answers.at + step(&self.check);
-        if judged.outcome == Outcome::Breach && self.counts(answers.at) {
-            self.latched =
-                Some(Breach { check: self.check.name.clone(), at: answers.at, sentence: self.told(&judged) });
+        self.went_on(answers.at);
+        let forgiven = self.is_forgiven(answers.at);
+        if let Fold::Streak(streak) = &mut self.fold
+            && judged.outcome.covers()
+        {
+            let breach = judged.outcome == Outcome::Breach;
+            streak.count(&self.check, answers.at, breach && !forgiven);
+            if breach && streak.counts(&self.check, answers.at) {
+                let how_long = Streak::how_long(&self.check);
+                let sentence = format!("{}: {}, {how_long}", self.check.name, judged.sentence);
+                self.latched = Some(Breach { check: self.check.name.clone(), at: answers.at, sentence });
+            }
         }
         self.latest = Some(Latest { at: answers.at, judged });
+    }
+
+    /// What one measurement comes to. A block by itself is no breach: its judge looks at all of them.
+    fn measured(&mut self, answers: &Answers) -> Judged {
+        let forgiven = self.is_forgiven(answers.at);
+        match (&mut self.fold, &self.check.threshold) {
+            (Fold::Blocks(blocks), _) => {
+                let block = block_fold::seen(&self.check, answers, self.max_age);
+                blocks.push(answers.at, block.as_ref().ok().copied().filter(|_| !forgiven));
+                block.map_or_else(|judged| judged, |_| block_fold::unjudged())
+            }
+            (_, Some(threshold)) => judge_briefly(threshold, answers, self.max_age),
+            (_, None) => block_fold::unjudged(),
+        }
+    }
+
+    fn went_on(&mut self, at: Time) {
+        self.next = at + self.step();
+        if let Fold::Blocks(blocks) = &self.fold
+            && blocks.until().is_some_and(|until| self.next > until)
+        {
+            self.next = self.first + NEVER;
+        }
+    }
+
+    /// Judges the blocks that came. To be called when everything that came was absorbed: a judge looks at all blocks at
+    /// once, and asking it after each finds the same.
+    pub fn conclude(&mut self) {
+        let Fold::Blocks(blocks) = &mut self.fold else { return };
+        let Some((at, judged)) = blocks.conclude().filter(|_| self.latched.is_none()) else { return };
+        if judged.outcome == Outcome::Breach {
+            let sentence = format!("{}: {}", self.check.name, judged.sentence);
+            self.latched = Some(Breach { check: self.check.name.clone(), at, sentence });
+            self.latest = Some(Latest { at, judged });
+        } else if let Some(latest) = self.latest.as_mut().filter(|l| l.judged.outcome == Outcome::Pass) {
+            // What is wrong with the newest block is said before what the others come to.
+            latest.judged = judged;
+        }
     }
 
     /// Takes in that every due moment up to that of `answers` came to what they come to, as if each had been absorbed by
     /// itself. Refused, with nothing changed, where `answers` breach or are not for a due moment: a streak of breaches
     /// counts at the moment that makes it long enough, which only one after the other can tell.
     pub fn absorb_alike(&mut self, answers: &Answers) -> bool {
-        let (step, interval) = (step(&self.check).num_seconds(), self.check.interval.delta());
+        let step = self.step().num_seconds();
         let behind = (answers.at - self.next).num_seconds();
-        let judged = judge_briefly(&self.check.threshold, answers, self.max_age);
-        if self.latched.is_some() || behind < 0 || behind % step != 0 || judged.outcome == Outcome::Breach {
+        if self.latched.is_some() || behind < 0 || behind % step != 0 {
             return false;
         }
-        let moments = behind / step + 1;
-        if judged.outcome.covers() {
-            let from = if self.next == self.first { self.settled } else { self.next - interval };
-            self.coverage.cover(from.max(self.settled), answers.at);
-            for _ in 0..moments.min(MOST_KEPT) {
-                self.count(answers.at, false);
+        let (moments, from) = (behind / step + 1, self.next);
+        if let Fold::Blocks(blocks) = &self.fold {
+            let before = blocks.clone();
+            let mut at = from;
+            while at < answers.at {
+                self.measured(&Answers { at, ..answers.clone() });
+                at += self.step();
             }
+            let judged = self.measured(answers);
+            self.alike(from, answers.at, moments, judged);
+            self.conclude();
+            if self.latched.is_none() {
+                return true;
+            }
+            self.fold = Fold::Blocks(before);
+            return false;
+        }
+        let judged = self.measured(answers);
+        if judged.outcome == Outcome::Breach {
+            return false;
+        }
+        if let Fold::Streak(streak) = &mut self.fold
+            && judged.outcome.covers()
+        {
+            (0..moments.min(MOST_KEPT)).for_each(|_| streak.count(&self.check, answers.at, false));
+        }
+        self.alike(from, answers.at, moments, judged);
+        true
+    }
+
+    /// Notes measurements that were all alike.
+    fn alike(&mut self, from: Time, at: Time, moments: i64, judged: Judged) {
+        if judged.outcome.covers() {
+            let from = if from == self.first { self.settled } else { from - self.step() };
+            self.coverage.cover(from.max(self.settled), at);
         }
         self.at_once = (self.at_once << moments.min(10)).min(MOST_AT_ONCE);
-        self.next = answers.at + TimeDelta::seconds(step);
-        self.latest = Some(Latest { at: answers.at, judged });
-        true
+        self.went_on(at);
+        self.latest = Some(Latest { at, judged });
     }
 
     /// Notes that the question could not be put. Nothing that was measured is forgotten, and the moment stays due: it
@@ -237,38 +350,6 @@ impl CheckLedger {
         }
     }
 
-    fn count(&mut self, at: Time, breach: bool) {
-        let kept = self.check.threshold.datapoints.map_or(1, |d| d.of).clamp(1, MOST_KEPT as i32) as usize;
-        self.recent.push_back(breach);
-        while self.recent.len() > kept {
-            self.recent.pop_front();
-        }
-        // One missed measurement does not break the run; a longer hole does, or an outage would lengthen a breach.
-        let reach = self.check.interval.delta() * 2;
-        self.streak = match (breach, self.streak) {
-            (false, _) => None,
-            (true, Some((first, last))) if at - last <= reach => Some((first, at)),
-            (true, _) => Some((at, at)),
-        };
-    }
-
-    fn counts(&self, at: Time) -> bool {
-        if let Some(datapoints) = self.check.threshold.datapoints {
-            let breaching = self.recent.iter().filter(|b| **b).count();
-            return i32::try_from(breaching).unwrap_or(i32::MAX) >= datapoints.breaching;
-        }
-        let needed = self.check.threshold.for_.unwrap_or(DEFAULT_FOR).delta();
-        self.streak.is_some_and(|(first, _)| at - first >= needed)
-    }
-
-    fn told(&self, judged: &Judged) -> String {
-        let how_long = match self.check.threshold.datapoints {
-            Some(d) => format!("{} of the last {} measurements", d.breaching, d.of),
-            None => format!("for {}", self.check.threshold.for_.unwrap_or(DEFAULT_FOR)),
-        };
-        format!("{}: {}, {how_long}", self.check.name, judged.sentence)
-    }
-
     /// The breach that counts, where there is one.
     pub fn latched(&self) -> Option<&Latched> {
         self.latched.as_ref()
@@ -277,6 +358,11 @@ impl CheckLedger {
     /// The latest measurement or failure.
     pub fn latest(&self) -> Option<&Latest> {
         self.latest.as_ref()
+    }
+
+    /// Whether it cannot judge because nothing is known of the time before the flip.
+    pub fn is_without_past(&self) -> bool {
+        self.fold == Fold::Unknown
     }
 
     /// What the evidence still lacks for a soak to end, in a sentence; nothing where it is over.
@@ -313,7 +399,7 @@ mod tests {
             "datapoints": { "breaching": 3, "of": 5 } } });
         let prometheus = json!({ "address": "http://prometheus:9090", "scrapeInterval": "15s" });
         let read = |value| serde_json::from_value(value).expect("a source");
-        CheckLedger::new(&serde_json::from_value(check).expect("a check"), &read(prometheus), at(0))
+        CheckLedger::new(&serde_json::from_value(check).expect("a check"), &read(prometheus), at(0), 0.01, Err(""))
     }
 
     fn answers(at: Time, value: f64) -> Answers {
@@ -328,7 +414,8 @@ mod tests {
                 let mut one_by_one = ledger();
                 one_by_one.absorb(&answers(one_by_one.next(), before));
                 for _ in 0..failures {
-                    let judged = judge(&one_by_one.check.threshold, &answers(at(0), f64::NAN), Duration::seconds(30));
+                    let threshold = one_by_one.check.threshold.as_ref().expect("a threshold");
+                    let judged = judge(threshold, &answers(at(0), f64::NAN), Duration::seconds(30));
                     one_by_one.fail(one_by_one.next(), judged);
                 }
                 let mut at_once = one_by_one.clone();

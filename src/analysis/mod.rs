@@ -3,18 +3,28 @@
 //! May not: read a clock, ask anything, fail. Serves law 6 (evidence): data that is absent, stale, not a number,
 //! partial or ambiguous is never [`Outcome::Pass`], and a failure of the monitoring is never [`Outcome::Breach`].
 
+mod block_fold;
+mod block_judge;
+mod captured;
 mod coverage;
+mod history;
 mod ledger;
 mod query;
 mod quiet;
 pub mod statistics;
+mod streak;
 mod threshold;
 
+pub use block_judge::{Judge, Learnt, Seen};
+pub use captured::{Baselines, Captured, sha256};
 pub use coverage::Coverage;
+pub use history::HistoryLedger;
 pub use ledger::{CheckLedger, Grid, Latched, Latest, SCRAPES_PER_WINDOW, on_grid};
 pub use query::{QueryShape, Scope, freshness_query, inspect, render, with_window};
 pub use quiet::QuietLedger;
 pub use threshold::{Answers, Reading, judge};
+
+use threshold::number;
 
 use crate::api::Time;
 
@@ -51,6 +61,14 @@ pub enum Inconclusive {
     OffTarget,
     /// Beyond the bound, by so few events that it may be chance.
     Unsure,
+    /// Too few blocks to say anything.
+    TooFew,
+    /// Too little is known of the time before the flip.
+    NoBaseline,
+    /// What it is held against has moved itself.
+    ReferenceMoved,
+    /// Neither beyond the limit nor shown to be within it, and proof is asked for.
+    Unproven,
 }
 
 /// Why an answer could not be used.
@@ -62,6 +80,8 @@ pub enum AnswerError {
     Partial,
     /// NaN or an infinity.
     NotANumber,
+    /// What was kept of the time before the flip cannot be used.
+    Baseline,
     /// More than one series where one number was expected.
     SeveralSeries,
 }

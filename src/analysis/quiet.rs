@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::ledger::{CheckLedger, MOST_AT_ONCE, on_grid};
-use super::{Answers, Judged, Latest, Outcome, judge};
+use super::{AnswerError, Answers, Judged, Latest, Outcome, judge};
 use crate::api::{Check, Duration, PrometheusSource, Time};
 
 /// The fold over the measurements of a check that must have passed for a while before something begins.
@@ -35,6 +35,16 @@ impl QuietLedger {
         check.interval.delta().max(TimeDelta::seconds(1))
     }
 
+    fn judged(&self, answers: &Answers) -> Judged {
+        let threshold = self.check.threshold.as_ref();
+        let none = || Judged {
+            outcome: Outcome::Error(AnswerError::Query),
+            sentence: "only a threshold can be quiet".to_owned(),
+            value: None,
+        };
+        threshold.map_or_else(none, |threshold| judge(threshold, answers, self.max_age))
+    }
+
     /// The check.
     pub fn check(&self) -> &Check {
         &self.check
@@ -62,7 +72,7 @@ impl QuietLedger {
             return;
         }
         let step = Self::step(&self.check);
-        let judged = judge(&self.check.threshold, answers, self.max_age);
+        let judged = self.judged(answers);
         self.next = answers.at + step;
         self.passing = match (judged.outcome, self.passing) {
             (Outcome::Pass, Some((first, _))) => Some((first, answers.at)),
@@ -85,7 +95,7 @@ impl QuietLedger {
         }
         let first = self.next;
         self.next = answers.at;
-        if self.passing.is_none() && judge(&self.check.threshold, answers, self.max_age).outcome == Outcome::Pass {
+        if self.passing.is_none() && self.judged(answers).outcome == Outcome::Pass {
             self.passing = Some((first, first));
         }
         self.absorb(answers);

@@ -67,23 +67,22 @@ fn measured(check: &Threshold, answers: &Answers, max_age: Duration) -> Result<F
         }
         Some(total) => quotient(check, value, single(total)?)?,
     };
-    match single(&answers.newest)? {
-        None => Err(inconclusive(
-            Inconclusive::Empty,
-            "no sample within the last 5 minutes stands behind the answer".to_owned(),
-        )),
-        Some(newest) => {
-            let age = answers.at.timestamp() as f64 - newest;
-            if age <= max_age.as_seconds() as f64 {
-                Ok(value)
-            } else {
-                Err(inconclusive(
-                    Inconclusive::Stale,
-                    format!("the newest sample is {} old, older than {max_age}", Duration::seconds(age as i64)),
-                ))
-            }
-        }
+    fresh(answers, max_age)?;
+    Ok(value)
+}
+
+/// Whether the newest sample still speaks for the moment.
+pub(super) fn fresh(answers: &Answers, max_age: Duration) -> Result<(), Judged> {
+    let Some(newest) = single(&answers.newest)? else {
+        let none = "no sample within the last 5 minutes stands behind the answer".to_owned();
+        return Err(inconclusive(Inconclusive::Empty, none));
+    };
+    let age = answers.at.timestamp() as f64 - newest;
+    if age <= max_age.as_seconds() as f64 {
+        return Ok(());
     }
+    let old = format!("the newest sample is {} old, older than {max_age}", Duration::seconds(age as i64));
+    Err(inconclusive(Inconclusive::Stale, old))
 }
 
 fn quotient(check: &Threshold, bad: Option<f64>, total: Option<f64>) -> Result<Found, Judged> {
@@ -118,7 +117,7 @@ fn surely(check: &Threshold, found: Found, judged: Judged) -> Judged {
 }
 
 /// One finite number, or nothing; everything else is an outcome already.
-fn single(reading: &Reading) -> Result<Option<f64>, Judged> {
+pub(super) fn single(reading: &Reading) -> Result<Option<f64>, Judged> {
     match reading {
         Err((error, sentence)) => Err(failed(*error, sentence.clone())),
         Ok(samples) => match samples.as_slice() {
@@ -178,7 +177,7 @@ fn bounds(check: &Threshold) -> String {
 }
 
 /// A number as people read it: four significant digits, no exponent in the usual range.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let magnitude = value.abs();
     if value == 0.0 || (1_000.0..1e15).contains(&magnitude) {
         return format!("{value:.0}");
@@ -191,7 +190,7 @@ fn number(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-fn inconclusive(reason: Inconclusive, sentence: String) -> Judged {
+pub(super) fn inconclusive(reason: Inconclusive, sentence: String) -> Judged {
     Judged { outcome: Outcome::Inconclusive(reason), sentence, value: None }
 }
 

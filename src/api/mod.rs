@@ -4,6 +4,7 @@
 //! Nothing in this module decides anything. A field exists only together with the code that honours it.
 
 mod calendar;
+mod check;
 mod condition;
 mod crds;
 mod environment;
@@ -14,9 +15,11 @@ mod phase;
 mod place;
 mod run;
 mod schedule;
+mod statistics;
 mod value;
 
 pub use calendar::*;
+pub use check::*;
 pub use condition::*;
 pub use crds::crds;
 pub use environment::*;
@@ -27,6 +30,7 @@ pub use phase::*;
 pub use place::*;
 pub use run::*;
 pub use schedule::*;
+pub use statistics::*;
 pub use value::*;
 
 /// The API group of every kind. The only place that names it for code; the derive attributes must repeat it.

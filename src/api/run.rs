@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Check, Duration, FlagValues, Mode, PendingAction, Percent, PrometheusSource, RollbackScope, ScheduleRef, Soak,
-    TargetPlace, Time, WorkloadRef,
+    Check, Duration, FlagValues, Mode, PendingAction, Percent, PrometheusSource, RollbackScope, ScheduleRef, Share,
+    Soak, TargetPlace, Time, WorkloadRef,
 };
 
 /// One attempt (epoch) at one environment in one phase. Written by Hoist alone; `kubectl get runs` is the story of a
@@ -141,6 +141,11 @@ pub struct MigrationRunStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub checks: Vec<CheckStatus>,
+    /// What the checks that compare with the time before the flip will be able to tell; while gates are looked at, and as it
+    /// was at the flip.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 24))]
+    pub preflight: Vec<Preflight>,
     /// The last 20 transitions, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
@@ -337,6 +342,12 @@ pub struct Armed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub time_zone: Option<String>,
+    /// How likely all checks together may roll a harmless flip back; 5 % where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_rollback_budget: Option<Share>,
+    /// What was seen before the flip, where checks compare with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Kept>,
     /// The steps; none where all users are reached at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
@@ -349,6 +360,33 @@ pub struct Armed {
     /// How far a breach reaches.
     #[serde(default, skip_serializing_if = "RollbackScope::is_environment")]
     pub scope: RollbackScope,
+}
+
+/// A ConfigMap beside the run that is never changed, with what the run stands on in its key `data.json.gz`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The SHA-256 of its text, in hexadecimal digits.
+    #[schemars(length(max = 64))]
+    pub sha256: String,
+}
+
+/// What a check will be able to tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Preflight {
+    /// The check's name.
+    #[schemars(length(max = 63))]
+    pub check: String,
+    /// What it tells from none after the soak, as the time before the flip shows.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// Whether its limit is narrower than that: a change of that size may never be found, nor shown not to be there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blind: bool,
 }
 
 /// A step as it was armed.

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, Condition, Decimal, Duration, FlagValue, Override, Percent, Phase, RunState, ScheduleCalendar, Soak, Time,
+    Action, Check, Condition, Duration, FlagValue, Override, Percent, Phase, RunState, ScheduleCalendar, Share, Soak,
+    Time,
 };
 
 /// A plan that carries feature flags through environments, one after the other, on evidence from Prometheus.
@@ -58,6 +59,12 @@ pub struct MigrationScheduleSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub checks: Vec<Check>,
+
+    /// How likely it may be that the statistical checks, all of them together, roll a harmless flip back: `5%` where nothing
+    /// is said. It is divided among those of an environment that can roll back. An environment that is already raised keeps
+    /// what it was raised with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_rollback_budget: Option<Share>,
 
     /// How long evidence is gathered after a flip before the next environment is touched. An environment that is already
     /// raised keeps what it was raised with.
@@ -119,140 +126,6 @@ pub enum Mode {
     /// Raise and roll back.
     #[default]
     Act,
-}
-
-/// A named question to Prometheus.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new("!has(self.countdown) || self.onBreach == 'Rollback' && !self.dryRun").message("a countdown runs before a rollback, and this check leads to none"))]
-#[serde(rename_all = "camelCase")]
-pub struct Check {
-    /// The name that people read in every verdict.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
-    pub name: String,
-    /// How often it is asked while a flag is raised: `1s` to `60s` or `1m`.
-    #[serde(default = "default_interval")]
-    #[schemars(regex(pattern = "^([1-9]|[1-5][0-9]|60)s$|^1m$"))]
-    pub interval: Duration,
-    /// How long after a completed rollout caches and first scrapes are left alone. No measurement reaches back
-    /// before the rollout's end plus this.
-    #[serde(default = "default_settle")]
-    pub settle: Duration,
-    /// A value, or a ratio of two, compared with fixed bounds.
-    pub threshold: Threshold,
-    /// What a breach that counts leads to.
-    #[serde(default, skip_serializing_if = "OnBreach::is_rollback")]
-    pub on_breach: OnBreach,
-    /// How long people have to stop a rollback of this check with an `Override` before it is sent; none where not given. It
-    /// runs on through restarts, also where the value recovers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub countdown: Option<Duration>,
-    /// `true`: it is asked and judged, and says what it would have done; it neither stops nor rolls back anything.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub dry_run: bool,
-}
-
-/// What a breach leads to, once it counts. Before the flip every check must pass, whatever this says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum OnBreach {
-    /// The flag goes back.
-    #[default]
-    Rollback,
-    /// Nothing advances until a person orders a `Rollback`, or an `Override` of the check.
-    Hold,
-    /// It is said, and nothing else comes of it.
-    Notify,
-}
-
-impl OnBreach {
-    /// Whether it is what a check does where nothing else is said.
-    pub fn is_rollback(&self) -> bool {
-        *self == Self::Rollback
-    }
-}
-
-fn default_interval() -> Duration {
-    Duration::seconds(30)
-}
-
-fn default_settle() -> Duration {
-    Duration::seconds(300)
-}
-
-/// A value compared with fixed bounds.
-///
-/// Queries are PromQL. They may use `{{ window }}`, `{{ environment.name }}`, `{{ environment.namespace }}`,
-/// `{{ environment.labels.NAME }}` and `{{ flag }}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(
-    validation = Rule::new("has(self.query) != has(self.ratio)").message("exactly one of query and ratio is needed"),
-    validation = Rule::new("has(self.min) || has(self.max)").message("at least one of min and max is needed"),
-    validation = Rule::new("!has(self.target) || has(self.min) != has(self.max)").message("target goes with exactly one of min and max"),
-    validation = Rule::new("!has(self.minSamples) || has(self.ratio)").message("minSamples counts the total of a ratio, so it needs ratio"),
-    validation = Rule::new("!has(self.confidence) || has(self.ratio)").message("confidence weighs the counts of a ratio, so it needs ratio"),
-    validation = Rule::new("!has(self.confidence) || (double(self.confidence) >= 0.5 && double(self.confidence) < 1.0)").message("confidence is at least 0.5 and less than 1, such as \"0.99\""),
-    validation = Rule::new("!(has(self.__for__) && has(self.datapoints))").message("at most one of for and datapoints can be given")
-)]
-#[serde(rename_all = "camelCase")]
-pub struct Threshold {
-    /// A query that answers with one number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4096))]
-    pub query: Option<String>,
-    /// Two counts whose quotient is the value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ratio: Option<Ratio>,
-    /// Below this is a breach.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min: Option<Decimal>,
-    /// Above this is a breach.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<Decimal>,
-    /// What is good enough to go on. Between this and the bound nothing advances and nothing rolls back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<Decimal>,
-    /// What `{{ window }}` becomes. It grows up to this after a flip, so that nothing from before the flip is seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window: Option<Duration>,
-    /// How long a breach must last before it counts. `2m` where neither this nor `datapoints` is given.
-    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
-    pub for_: Option<Duration>,
-    /// How many of the last measurements must breach before it counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub datapoints: Option<Datapoints>,
-    /// Fewer than this many in the ratio's total says nothing: neither a pass nor a breach.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub min_samples: Option<i64>,
-    /// How sure a breach must be, such as `"0.99"`: the ratio is beyond the bound only once a share of the same size would
-    /// hardly ever look so bad by chance. Until then it says nothing, so that one error in fifteen requests rolls nothing
-    /// back. The ratio must be made of counts: `increase`, not `rate`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confidence: Option<Decimal>,
-}
-
-/// Two counts over the same window. `bad` that is missing while `total` is there counts as zero.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Ratio {
-    /// How many went wrong.
-    #[schemars(length(min = 1, max = 4096))]
-    pub bad: String,
-    /// How many there were.
-    #[schemars(length(min = 1, max = 4096))]
-    pub total: String,
-}
-
-/// A breach counts once `breaching` of the last `of` measurements breach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new("self.breaching <= self.of").message("breaching cannot be more than of"))]
-#[serde(rename_all = "camelCase")]
-pub struct Datapoints {
-    /// How many must breach.
-    #[schemars(range(min = 1, max = 60))]
-    pub breaching: i32,
-    /// Of how many.
-    #[schemars(range(min = 1, max = 60))]
-    pub of: i32,
 }
 
 /// How a flag goes back.

@@ -177,6 +177,67 @@ impl JsonSchema for Decimal {
     }
 }
 
+/// A part of something, written in percent: `10%`, `0.5%`.
+///
+/// # Units
+/// [`Share::value`] is a fraction: 0.1 for `10%`.
+///
+/// # Errors
+/// Parsing refuses what is no number before the sign, a missing sign, and zero.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    text: String,
+    value: f64,
+}
+
+impl Share {
+    /// Parses the written form; the error says what is wrong in one sentence.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix('%').filter(|n| !n.starts_with('-')).and_then(|n| Decimal::parse(n).ok());
+        match number.map(|n| n.value() / 100.0).filter(|value| *value > 0.0) {
+            Some(value) => Ok(Self { text: text.to_owned(), value }),
+            None => Err(format!("`{text}` is not a part in percent such as 10% or 0.5%")),
+        }
+    }
+
+    /// The fraction.
+    pub fn value(&self) -> f64 {
+        self.value
+    }
+}
+
+impl Eq for Share {}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Serialize for Share {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for Share {
+    fn schema_name() -> Cow<'static, str> {
+        "Share".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9]{1,6}(\\.[0-9]{1,6})?%$", "maxLength": 24 })
+    }
+}
+
 /// What a flag reads as at a place where it lives: a string, or nothing at all.
 ///
 /// On the wire the word `absent` stands for nothing; a flag whose real value is the text `absent` cannot be carried.
@@ -265,6 +326,15 @@ mod tests {
         assert_eq!(Decimal::parse("-2").expect("-2").to_string(), "-2");
         for bad in ["", "NaN", "inf", "1e9", "0x1", "1,5", "--1", "."] {
             assert!(Decimal::parse(bad).is_err(), "{bad} was accepted");
+        }
+    }
+
+    #[test]
+    fn shares_read_and_write() {
+        assert!((Share::parse("12.5%").expect("12.5%").value() - 0.125).abs() < f64::EPSILON);
+        assert_eq!(Share::parse("0.5%").expect("0.5%").to_string(), "0.5%");
+        for bad in ["", "%", "10", "0%", "-1%", "10 %", "ten%", "1e1%"] {
+            assert!(Share::parse(bad).is_err(), "{bad} was accepted");
         }
     }
 

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::{Connection, Known, Output, named, online, runs, schedule};
 use crate::analysis::{CheckLedger, Outcome, judge};
-use crate::api::{
-    Armed, Check, ConditionStatus, MigrationRun, OverrideStatus, PendingAction, Percent, RunState, Time, Wait,
-};
+use crate::api::{Armed, ConditionStatus, MigrationRun, OverrideStatus, PendingAction, Percent, RunState, Time, Wait};
 use crate::engine::calendar::distance;
-use crate::engine::{Measure, Question};
+use crate::engine::history::alpha_of;
+use crate::engine::{KeptKey, Measure, Question, due_questions};
+use crate::shell::kept;
 use crate::shell::prometheus::Prometheus;
 
 /// Arguments of `hoist explain`.
@@ -96,7 +96,7 @@ async fn gather(client: &Client, namespace: &str, name: &str) -> Result<Explanat
     let mut explanation = Explanation { unreadable, ..explain(&schedule, &own) };
     let prometheus = Prometheus::new(client.clone());
     // All at once: a person asks most when a Prometheus does not answer.
-    let all = join_all(own.iter().map(|run| evidence(&prometheus, run))).await;
+    let all = join_all(own.iter().map(|run| evidence(client, &prometheus, run))).await;
     for (run, evidence) in own.iter().zip(all) {
         let key = place(&run.spec.environment.namespace, &run.spec.environment.name);
         let of = explanation.environments.iter_mut();
@@ -110,17 +110,34 @@ async fn gather(client: &Client, namespace: &str, name: &str) -> Result<Explanat
 }
 
 /// Asks the checks of a raised environment, as the controller would now.
-async fn evidence(prometheus: &Prometheus, run: &MigrationRun) -> Vec<String> {
+async fn evidence(client: &Client, prometheus: &Prometheus, run: &MigrationRun) -> Vec<String> {
     let status = run.status.as_ref().filter(|s| matches!(s.state, RunState::Soaking | RunState::Completed));
     let Some((armed, rolled_out)) = status.and_then(|s| Some((s.armed.as_ref()?, s.rolled_out?))) else {
         return Vec::new();
     };
-    join_all(armed.checks.iter().map(|check| asked(prometheus, run, armed, check, rolled_out))).await
+    let baselines = match &armed.baseline {
+        None => Err("nothing was kept of the time before the flip".to_owned()),
+        Some(kept) => {
+            let (namespace, run) = (run.namespace().unwrap_or_default(), run.name_any());
+            kept::kept(client, &KeptKey { namespace, run, kept: kept.clone() }).await
+        }
+    };
+    join_all(armed.checks.iter().map(|check| {
+        let captured = baselines.as_ref().map_err(String::as_str);
+        let captured = captured.and_then(|b| b.of(check).ok_or("nothing was kept of it before the flip"));
+        let ledger = CheckLedger::new(check, &armed.prometheus, rolled_out, alpha_of(armed), captured);
+        asked(prometheus, run, armed, ledger)
+    }))
+    .await
 }
 
-async fn asked(prometheus: &Prometheus, run: &MigrationRun, armed: &Armed, check: &Check, rolled_out: Time) -> String {
+async fn asked(prometheus: &Prometheus, run: &MigrationRun, armed: &Armed, mut ledger: CheckLedger) -> String {
     let now = crate::shell::clock::now();
-    let ledger = CheckLedger::new(check, &armed.prometheus, rolled_out);
+    let check = ledger.check().clone();
+    if ledger.is_without_past() {
+        let why = ledger.latest().map(|l| l.judged.sentence.clone()).unwrap_or_default();
+        return format!("{} cannot be judged: {why}", check.name);
+    }
     if now < ledger.next() {
         let at = clock(ledger.next());
         return format!("{} is first asked at {at}: nothing from before the flip is looked at", check.name);
@@ -130,16 +147,29 @@ async fn asked(prometheus: &Prometheus, run: &MigrationRun, armed: &Armed, check
         check: check.name.clone(),
         environment: run.spec.environment.clone(),
         prometheus: armed.prometheus.clone(),
-        questions: vec![Question::new(check, ledger.window_at(now), now)],
+        // A threshold is asked about this moment, what judges by blocks about all of them.
+        questions: match check.block() {
+            None => vec![Question::new(&check, ledger.window_at(now), now)],
+            Some(_) => due_questions(&ledger, now),
+        },
     };
     let measured = prometheus.measure(&measure).await;
-    match (measured.answers.first(), measured.failed) {
-        (Some(answers), _) => {
-            let judged = judge(&check.threshold, answers, CheckLedger::max_age(armed.prometheus.scrape_interval));
-            format!("{} {}: {}", check.name, word(judged.outcome), judged.sentence)
+    let judged = match (&check.threshold, measured.answers.first()) {
+        (_, None) => None,
+        (Some(threshold), Some(answers)) => {
+            Some(judge(threshold, answers, CheckLedger::max_age(armed.prometheus.scrape_interval)))
         }
-        (None, failed) => {
-            format!("{} could not be asked from here: {}", check.name, failed.map(|(_, why)| why).unwrap_or_default())
+        (None, Some(_)) => {
+            measured.answers.iter().for_each(|answers| ledger.absorb(answers));
+            ledger.conclude();
+            ledger.latest().map(|l| l.judged.clone())
+        }
+    };
+    match judged {
+        Some(judged) => format!("{} {}: {}", check.name, word(judged.outcome), judged.sentence),
+        None => {
+            let why = measured.failed.map(|(_, why)| why).unwrap_or_default();
+            format!("{} could not be asked from here: {why}", check.name)
         }
     }
 }

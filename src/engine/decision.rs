@@ -2,7 +2,7 @@
 
 use crate::api::{ArmedTarget, MigrationScheduleStatus, OrderOutcome, Percent, Time, Transition, WorkloadRef};
 
-use super::probe::WorkloadKey;
+use super::probe::{KeptKey, WorkloadKey};
 use super::state::State;
 use super::target::Stamp;
 
@@ -17,6 +17,8 @@ pub struct Decision {
     pub answers: Vec<OrderAnswer>,
     /// Stamps that make late raises fail.
     pub seals: Vec<Seal>,
+    /// What is stored beside runs before they are: they name it.
+    pub keeps: Vec<Keep>,
     /// What is sent to targets. A pass that retreats never advances.
     pub motion: Motion,
     /// What becomes of the finalizer.
@@ -27,6 +29,15 @@ pub struct Decision {
     pub updates: Vec<(String, Update)>,
     /// When to look again at the latest; later than now.
     pub wake: Time,
+}
+
+/// Something that a run stands on, and is never changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Where, and for which run.
+    pub key: KeptKey,
+    /// What.
+    pub text: String,
 }
 
 /// Where a soak stands.

@@ -11,7 +11,6 @@ use crate::api::{
 use super::decision::{Raise, Restart, Seal};
 use super::drift::meddled;
 use super::gate::{Gates, gates, rest_gates};
-use super::ledger::RunLedger;
 use super::order::observes;
 use super::plan::FlipPlan;
 use super::probe::{FoundWorkload, GATE_POLL, WorkloadKey, WorkloadReading, next_gate};
@@ -57,6 +56,7 @@ impl Pass<'_> {
             return self.wake_every(GATE_POLL);
         }
         self.listen(run);
+        self.read_history(run);
         let found = gates(self.view, &self.stops(), &self.state, run, self.seen, self.now);
         if found.open() && self.view.is_work(run) {
             return run.go(Stage::Worked, "every gate is open; the work may count as done", "hoist", self.now);
@@ -99,6 +99,7 @@ impl Pass<'_> {
         };
         let Some(prometheus) = plan.prometheus.clone() else { return };
         let observe = observes(self.view);
+        let baseline = self.keep(run, plan);
         let covers = phase.soaks().iter().any(|soak| !soak.covers.is_empty());
         let armed = Arc::new(Armed {
             at: self.now,
@@ -107,6 +108,8 @@ impl Pass<'_> {
             checks: plan.checks.clone(),
             prometheus,
             soak: phase.soak.clone(),
+            false_rollback_budget: whole.false_rollback_budget.clone(),
+            baseline,
             time_zone: covers.then(|| step.zone.name().to_owned()),
             // What others raise is not Hoist's to share out.
             steps: if observe { Vec::new() } else { phase.steps.clone() },
@@ -372,7 +375,7 @@ impl Pass<'_> {
         if run.held.is_some() {
             return;
         }
-        self.state.ledgers.insert(run.name.clone(), RunLedger::new(&flip, self.now));
+        self.begin(run, &flip, self.now);
         let reason = format!("the rollout is complete{}; soaks for {}", flip.share(), flip.soak().duration);
         run.go(Stage::Soaking(flip, self.now), &reason, "hoist", self.now);
         run.updates = 0;
@@ -387,7 +390,11 @@ impl Pass<'_> {
         flip.targets
             .iter()
             .all(|t| self.seen.targets.contains_key(&t.place) && t.workloads.iter().all(|w| workload(t, w)))
-            && flip.checks.iter().all(|c| self.seen.measured(&run.name, &c.name).is_some())
+            && flip
+                .checks
+                .iter()
+                .filter(|c| c.threshold.is_some())
+                .all(|c| self.seen.measured(&run.name, &c.name).is_some())
     }
 
     /// Whether every target and workload of a flip was looked at in this pass. One that a retreat elsewhere cut short

@@ -5,6 +5,7 @@ use crate::api::{ArmedTarget, CheckOutcome, Gate, HeldReason, Mode, PauseStatus,
 
 use super::elsewhere;
 use super::flip::again_at;
+use super::history;
 use super::latest::Latest;
 use super::order::WENT_BACK;
 use super::plan::FlipPlan;
@@ -84,6 +85,9 @@ pub(super) fn gates(
                 }
             }
             flip_gates(view, run, flip, seen, now, &mut gates);
+            for why in history::missing(view, state, run, flip, now) {
+                gates.wait(Gate::Evidence, why);
+            }
             if let Some(why) = quiet::missing(view, state, run, now) {
                 gates.wait(Gate::Quiet, why);
             }
@@ -259,17 +263,15 @@ fn flip_gates(view: &View, run: &Run, flip: &FlipPlan, seen: &Observations, now:
     }
     gates.raised_by_others = up > 0 && up == flip.targets.len();
     let scrape = flip.prometheus.as_ref().map(|p| p.scrape_interval).unwrap_or_default();
-    for check in &flip.checks {
+    for (check, threshold) in flip.checks.iter().filter_map(|c| Some((c, c.threshold.as_ref()?))) {
         let measured = seen.measured(&run.name, &check.name);
         let max_age = CheckLedger::max_age(scrape);
         let judged = match measured {
             None => None,
-            Some(m) => {
-                m.answers.last().filter(|a| a.at <= now).map(|a| judge(&check.threshold, a, max_age)).or_else(|| {
-                    let (error, why) = m.failed.clone()?;
-                    Some(Judged { outcome: Outcome::Error(error), sentence: why, value: None })
-                })
-            }
+            Some(m) => m.answers.last().filter(|a| a.at <= now).map(|a| judge(threshold, a, max_age)).or_else(|| {
+                let (error, why) = m.failed.clone()?;
+                Some(Judged { outcome: Outcome::Error(error), sentence: why, value: None })
+            }),
         };
         if view.counts(run, check, now) {
             evidence_gate(&check.name, judged, gates);

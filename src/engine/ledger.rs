@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::analysis::{CheckLedger, Judged, Outcome, QuietLedger};
-use crate::api::Time;
+use crate::analysis::{Baselines, CheckLedger, HistoryLedger, Judged, Outcome, QuietLedger};
+use crate::api::{Armed, Check, Time};
 
+use super::history::alpha_of;
 use super::probe::{Measured, WorkloadReading};
 use super::soak::TARGET_POLL;
 use super::state::{Flip, Run, Stage};
@@ -25,6 +26,10 @@ pub struct RunLedger {
     pub crashing_since: Option<Time>,
     /// What is known of the old path that must be quiet before the run begins.
     pub quiet: Option<QuietLedger>,
+    /// What is known of the time before the flip, while gates are looked at.
+    pub history: Vec<Arc<HistoryLedger>>,
+    /// What was kept of it at the flip.
+    pub baselines: Option<Arc<Baselines>>,
     /// Where every check passes: when the newest measurement was taken, and when the next is due. Most passes find most
     /// runs so, and need not look at each of their checks.
     calm: Option<(Time, Time)>,
@@ -32,10 +37,19 @@ pub struct RunLedger {
 
 impl RunLedger {
     /// That of a flip whose rollout is complete and of which nothing was measured yet.
-    pub(super) fn new(flip: &Flip, rolled_out: Time) -> Self {
-        let new = |check| Arc::new(CheckLedger::new(check, &flip.armed.prometheus, rolled_out));
+    pub(super) fn new(flip: &Flip, rolled_out: Time, baselines: Result<&Arc<Baselines>, &str>) -> Self {
+        let new = |check| Arc::new(new_check(&flip.armed, check, rolled_out, baselines));
         let checks = Arc::new(flip.armed.checks.iter().map(new).collect());
-        Self { checks, rolled_out: Some(rolled_out), ..Self::default() }
+        let baselines = baselines.ok().cloned();
+        Self { checks, baselines, rolled_out: Some(rolled_out), ..Self::default() }
+    }
+
+    /// Begins the checks that lacked what was kept before the flip.
+    fn found(&mut self, flip: &Flip, rolled_out: Time, baselines: &Arc<Baselines>) {
+        self.baselines = Some(Arc::clone(baselines));
+        for check in self.checks_mut().filter(|c| c.is_without_past()) {
+            *check = Arc::new(new_check(&flip.armed, check.check(), rolled_out, Ok(baselines)));
+        }
     }
 
     /// Those of the checks.
@@ -70,7 +84,20 @@ impl RunLedger {
     }
 }
 
+/// The ledger of one check of an armed plan.
+fn new_check(armed: &Armed, check: &Check, rolled_out: Time, baselines: Result<&Arc<Baselines>, &str>) -> CheckLedger {
+    let captured = baselines.and_then(|b| b.of(check).ok_or("this check is not in it"));
+    CheckLedger::new(check, &armed.prometheus, rolled_out, alpha_of(armed), captured)
+}
+
 impl Pass<'_> {
+    /// Begins to measure what a completed rollout has brought.
+    pub(super) fn begin(&mut self, run: &Run, flip: &Flip, rolled_out: Time) {
+        let known = self.state.ledgers.get(&run.name).and_then(|l| l.baselines.clone());
+        let baselines = known.as_ref().ok_or("what was kept of the time before the flip is not read yet");
+        self.state.ledgers.insert(run.name.clone(), RunLedger::new(flip, rolled_out, baselines));
+    }
+
     /// Takes what was measured into the ledgers of the runs that are watched.
     pub(super) fn take_in(&mut self) {
         let all: Vec<Arc<Run>> = self.state.runs.values().cloned().collect();
@@ -86,8 +113,10 @@ impl Pass<'_> {
         let measured = self.seen.measurements.get(&run.name);
         let forgives = !self.view.status.overrides.is_empty();
         let known = self.state.ledgers.get_mut(&run.name);
+        let kept = self.seen.baselines.get(&run.name);
         if let Some(ledger) = &known
             && measured.is_none()
+            && kept.is_none()
             && !forgives
             && ledger.calm_until(rolled_out, self.now).is_some()
         {
@@ -98,8 +127,16 @@ impl Pass<'_> {
             None => self.state.ledgers.entry(run.name.clone()).or_default(),
         };
         if ledger.rolled_out != Some(rolled_out) || ledger.is_ahead_of(self.now) {
-            let RunLedger { unavailable_since, crashing_since, quiet, .. } = std::mem::take(ledger);
-            *ledger = RunLedger { unavailable_since, crashing_since, quiet, ..RunLedger::new(flip, rolled_out) };
+            let RunLedger { unavailable_since, crashing_since, quiet, baselines, .. } = std::mem::take(ledger);
+            let baselines = match (&baselines, kept) {
+                (Some(known), _) | (None, Some(Ok(known))) => Ok(known),
+                (None, Some(Err(why))) => Err(why.as_str()),
+                (None, None) => Err("what was kept of the time before the flip is not read yet"),
+            };
+            let new = RunLedger::new(flip, rolled_out, baselines);
+            *ledger = RunLedger { unavailable_since, crashing_since, quiet, ..new };
+        } else if let Some(Ok(kept)) = kept {
+            ledger.found(flip, rolled_out, kept);
         }
         if measured.is_some() || forgives {
             for check in ledger.checks_mut() {
@@ -167,6 +204,7 @@ fn take(check: &mut CheckLedger, measured: &Measured, now: Time) {
     for answers in &measured.answers {
         check.absorb(answers);
     }
+    check.conclude();
     if let Some((error, sentence)) = &measured.failed {
         let judged = Judged { outcome: Outcome::Error(*error), sentence: sentence.clone(), value: None };
         check.fail(now, judged);

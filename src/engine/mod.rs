@@ -11,6 +11,7 @@ mod elsewhere;
 mod flip;
 mod gate;
 mod hint;
+pub mod history;
 mod latest;
 pub mod laws;
 mod ledger;
@@ -32,14 +33,15 @@ mod trial;
 mod view;
 
 pub use condition::bug;
-pub use decision::{Decision, Finalizer, Lower, Motion, OrderAnswer, Raise, Restart, Seal, Update};
+pub use decision::{Decision, Finalizer, Keep, Lower, Motion, OrderAnswer, Raise, Restart, Seal, Update};
 pub use elsewhere::{ElsewherePhase, waited_for};
 pub use hint::nearest;
 pub use ledger::RunLedger;
 pub use order::WENT_BACK;
 pub use plan::{EnvironmentPlan, FlipPlan, PhasePlan, Places, Plan, Problem, Step, circle};
 pub use probe::{
-    FoundWorkload, Measure, Measured, Observations, Probe, Question, WorkloadKey, WorkloadReading, probes,
+    FoundWorkload, KeptKey, Measure, Measured, Observations, Probe, Question, WorkloadKey, WorkloadReading,
+    due_questions, probes,
 };
 pub use runs::ReadRuns;
 pub use start::IN_TIME;

@@ -1,13 +1,15 @@
 //! What must be known: questions to targets, workloads and Prometheus, and the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::analysis::{AnswerError, Answers, CheckLedger, freshness_query, inspect, on_grid, with_window};
-use crate::api::{Check, Duration, EnvironmentKey, PrometheusSource, TargetPlace, Time, WorkloadRef};
+use crate::analysis::{AnswerError, Answers, Baselines, CheckLedger, freshness_query, inspect, on_grid, with_window};
+use crate::api::{Check, Duration, EnvironmentKey, Kept, PrometheusSource, TargetPlace, Time, WorkloadRef};
 
 use super::gate::is_latest;
+use super::history;
 use super::quiet;
 use super::state::{Flip, Run, Stage, State};
 use super::target::TargetReading;
@@ -22,6 +24,19 @@ pub enum Probe {
     Workload(WorkloadKey),
     /// What does this check measure?
     Measure(Measure),
+    /// What was kept of the time before this run's flip?
+    Kept(KeptKey),
+}
+
+/// What was kept beside a run, and the run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeptKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// The run.
+    pub run: String,
+    /// What.
+    pub kept: Kept,
 }
 
 /// A workload with its namespace.
@@ -75,11 +90,10 @@ pub struct Question {
 impl Question {
     /// What a check asks about one moment, with this window.
     pub fn new(check: &Check, window: Option<Duration>, from: Time) -> Self {
-        let put = |q: &String| window.map_or_else(|| q.clone(), |w| with_window(q, w));
-        let ratio = check.threshold.ratio.as_ref();
-        let total = ratio.map(|r| put(&r.total));
-        let value = check.threshold.query.as_ref().or(ratio.map(|r| &r.bad)).map(put).unwrap_or_default();
-        Self { value, total, window, from, count: 1, step: check.interval }
+        let put = |q: &str| window.map_or_else(|| q.to_owned(), |w| with_window(q, w));
+        let queries = check.queries();
+        let total = queries.beside.map(|(_, query)| put(query));
+        Self { value: put(queries.value.1), total, window, from, count: 1, step: check.step() }
     }
 
     /// The query for the time of the newest sample behind it. It has to be parsed for that, so only who asks it does.
@@ -144,6 +158,8 @@ pub struct Observations {
     pub targets: BTreeMap<TargetPlace, Result<TargetReading, String>>,
     /// Workloads; an error says why one could not be read.
     pub workloads: BTreeMap<WorkloadKey, Result<WorkloadReading, String>>,
+    /// What was kept of the time before a run's flip; an error says why it cannot be used.
+    pub baselines: BTreeMap<String, Result<Arc<Baselines>, String>>,
     /// Measurements by run, and then by check.
     pub measurements: BTreeMap<String, BTreeMap<String, Measured>>,
 }
@@ -176,6 +192,7 @@ pub fn probes(view: &View, state: &State, now: Time) -> Vec<Probe> {
             Stage::Soaking(flip, _) | Stage::Completed(flip, _) => {
                 targets(flip, &mut asked);
                 workloads(flip, &mut asked);
+                asked.probes.extend(history::ask_kept(state, run, flip));
                 measures(run, flip, state, now, &mut asked);
             }
         }
@@ -227,8 +244,9 @@ fn gating(view: &View, state: &State, run: &Run, now: Time, asked: &mut Asked) {
     }
     let Some(prometheus) = &flip.prometheus else { return };
     asked.probes.extend(quiet::ask(state, run, flip, now));
-    for check in &flip.checks {
-        let question = Question::new(check, check.threshold.window, gate_moment(check, now));
+    asked.probes.extend(history::ask(state, run, flip, now));
+    for check in flip.checks.iter().filter(|c| c.threshold.is_some()) {
+        let question = Question::new(check, check.window(), gate_moment(check, now));
         asked.probes.push(Probe::Measure(Measure {
             run: run.name.clone(),
             check: check.name.clone(),
@@ -276,8 +294,9 @@ fn measures(run: &Run, flip: &Flip, state: &State, now: Time, asked: &mut Asked)
     }
 }
 
-/// Groups the due moments by their window: while it grows each stands alone, afterwards one range asks for all.
-fn due_questions(ledger: &CheckLedger, now: Time) -> Vec<Question> {
+/// What a check asks about the moments that are due. Those with one window are one question: while it grows each stands
+/// alone, afterwards one range asks for all.
+pub fn due_questions(ledger: &CheckLedger, now: Time) -> Vec<Question> {
     let mut questions: Vec<Question> = Vec::new();
     for at in ledger.due(now) {
         let window = ledger.window_at(at);

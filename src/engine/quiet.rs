@@ -21,7 +21,7 @@ pub(super) fn ask(state: &State, run: &Run, flip: &FlipPlan, now: Time) -> Optio
     let ledger = ledger(state, run, flip)?;
     let check = ledger.check();
     let count = ledger.due(now);
-    let question = Question { count, ..Question::new(check, check.threshold.window, ledger.next()) };
+    let question = Question { count, ..Question::new(check, check.window(), ledger.next()) };
     (count > 0).then_some(Probe::Measure(Measure {
         run: run.name.clone(),
         check: check.name.clone(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::api::{
     Armed, ArmedStep, Attempt, CheckStatus, EnvironmentKey, FORMAT_VERSION, FlagValue, Gate, Held, HeldReason,
-    MigrationRun, MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, Percent, RollbackRecord, RunState,
-    ScheduleRef, Soak, StepStatus, Time, Transition, Wait,
+    MigrationRun, MigrationRunSpec, MigrationRunStatus, Mode, PendingAction, Percent, Preflight, RollbackRecord,
+    RunState, ScheduleRef, Soak, StepStatus, Time, Transition, Wait,
 };
 
 use super::ledger::RunLedger;
@@ -257,6 +257,8 @@ pub struct Run {
     pub updates: usize,
     /// The checks that do not pass.
     pub checks: Vec<CheckStatus>,
+    /// What its checks will be able to tell.
+    pub preflight: Vec<Preflight>,
     /// The last transitions.
     pub transitions: Arc<Vec<Transition>>,
 }
@@ -293,6 +295,7 @@ impl Run {
             no_return: None,
             updates: 0,
             checks: Vec::new(),
+            preflight: Vec::new(),
             transitions: Arc::default(),
         }
     }
@@ -332,6 +335,7 @@ impl Run {
             run.no_return = status.no_return;
             run.updates = usize::try_from(status.updates).unwrap_or(0);
             run.checks.clone_from(&status.checks);
+            run.preflight.clone_from(&status.preflight);
             run.transitions = Arc::new(status.transitions.clone());
         }
         Ok(run)
@@ -356,6 +360,7 @@ impl Run {
             pending: self.pending.clone(),
             no_return: self.no_return,
             checks: self.checks.clone(),
+            preflight: self.preflight.clone(),
             transitions: self.transitions.to_vec(),
         }
     }

@@ -10,7 +10,7 @@ use crate::analysis::Grid;
 use crate::api::{CheckOutcome, CheckStatus, Gate, OnDelete, PauseStatus, Time, Wait};
 
 use super::condition::report;
-use super::decision::{Decision, Finalizer, Lower, Motion, Raise, Restart, Seal, Update};
+use super::decision::{Decision, Finalizer, Keep, Lower, Motion, Raise, Restart, Seal, Update};
 use super::latest::Latest;
 use super::order::{Orders, orders};
 use super::plan::{EnvironmentPlan, PhasePlan, Step};
@@ -52,6 +52,7 @@ pub(super) struct Pass<'a> {
     pub lower_restarts: Vec<Restart>,
     pub raise_restarts: Vec<Restart>,
     pub updates: Vec<(String, Update)>,
+    pub keeps: Vec<Keep>,
     finalizer: Finalizer,
     wake: Time,
     /// Where its moments lie, or those of all schedules would fall together.
@@ -72,6 +73,7 @@ impl<'a> Pass<'a> {
             lower_restarts: Vec::new(),
             raise_restarts: Vec::new(),
             updates: Vec::new(),
+            keeps: Vec::new(),
             finalizer: Finalizer::Leave,
             wake: now + LONGEST_SLEEP,
             grid: Grid::of(&view.uid),
@@ -326,6 +328,7 @@ impl<'a> Pass<'a> {
             state: self.state,
             answers: self.orders.answers,
             seals: self.seals,
+            keeps: self.keeps,
             motion,
             finalizer: self.finalizer,
             transitions,

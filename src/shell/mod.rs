@@ -11,6 +11,7 @@ mod events;
 pub(crate) mod guard;
 mod http;
 mod joint;
+pub mod kept;
 mod lanes;
 pub mod lease;
 mod linger;

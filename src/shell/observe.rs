@@ -1,11 +1,15 @@
 //! Gathers what the engine asks for: everything at once, each answer as it comes.
 
+use std::sync::Arc;
+
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 
 use super::error::Error;
+use super::kept::kept;
 use super::targets::Carried;
 use super::world::World;
+use crate::analysis::Baselines;
 use crate::api::TargetPlace;
 use crate::engine::{Measure, Measured, Observations, Probe, TargetReading, WorkloadKey, WorkloadReading};
 
@@ -14,6 +18,7 @@ enum Answer {
     Target(TargetPlace, Result<TargetReading, Error>),
     Workload(WorkloadKey, Result<WorkloadReading, Error>),
     Measured(Box<Measure>, Measured),
+    Kept(String, Result<Arc<Baselines>, String>),
 }
 
 /// Asks all probes of a schedule of this namespace at once. After every answer `urgent` sees what is known so far; where it says so, or as soon as
@@ -56,6 +61,9 @@ fn note(seen: &mut Observations, answer: Answer) {
         Answer::Workload(key, reading) => {
             seen.workloads.insert(key, reading.map_err(|e| e.to_string()));
         }
+        Answer::Kept(run, read) => {
+            seen.baselines.insert(run, read);
+        }
         Answer::Measured(measure, measured) => seen.note(*measure, measured),
     }
 }
@@ -71,6 +79,11 @@ async fn answer(world: &World, namespace: &str, probe: Probe, carried: &impl Fn(
             let _slot = world.lanes.look(namespace).await;
             let reading = world.targets.workload(&key).await;
             Answer::Workload(key, reading)
+        }
+        Probe::Kept(key) => {
+            let _slot = world.lanes.look(namespace).await;
+            let read = kept(&world.client, &key).await;
+            Answer::Kept(key.run, read.map(Arc::new))
         }
         Probe::Measure(measure) => {
             let measured = world.prometheus.measure(&measure).await;

@@ -12,7 +12,7 @@ use super::store::Fence;
 use super::targets::Targets;
 use super::view::{Fresh, Sight, Subject, carried, neighbours, open_orders, view};
 use super::world::{Guarded, World, of_schedule};
-use super::{clock, events};
+use super::{clock, events, kept};
 use crate::api::{EnvironmentKey, MigrationSchedule, Time};
 use crate::engine::{
     Decision, Finalizer, Lower, Motion, Observations, Raise, Restart, Run, Seal, StampKind, State, View, bug, probes,
@@ -218,6 +218,9 @@ async fn carry_out(
     }
     // Whatever becomes of the writes: how long pods have been crashing must not be forgotten because a status is refused.
     world.memory.keep(&told.uid, decision.state.ledgers.clone());
+    for keep in &decision.keeps {
+        kept::keep(&world.client, keep).await?;
+    }
     let before: Vec<&Run> = state.all().collect();
     let after: Vec<&Run> = decision.state.all().collect();
     let stored = |run| {

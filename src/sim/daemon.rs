@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
+use crate::analysis::Baselines;
 use crate::api::{FINALIZER, InterventionStatus, Time};
 use crate::engine::{
     Decision, Finalizer, Lower, Motion, Observations, Order, Places, Plan, Policy, Probe, Problem, Raise, Run, State,
@@ -74,6 +75,9 @@ impl World {
             // It must be there before a run is made; the watch on it wakes the daemon again.
             self.send(Request::Finalizer(told.view.uid.clone(), told.version.clone(), true))?;
             return Ok(decision.wake);
+        }
+        for keep in &decision.keeps {
+            self.send(Request::Keep(keep.clone()))?;
         }
         self.persist(&told, &decision)?;
         self.advance(&decision)?;
@@ -224,6 +228,11 @@ impl World {
             Probe::Measure(measure) => {
                 let measured = self.metrics.measure(&measure, &self.cluster, self.now);
                 seen.note(measure, measured);
+            }
+            Probe::Kept(key) => {
+                let text = self.store.kept.get(&key.kept.name).ok_or_else(|| "there is none".to_owned());
+                let read = text.and_then(|text| Baselines::read(text, &key.kept.sha256)).map(Arc::new);
+                seen.baselines.insert(key.run, read);
             }
         }
     }

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::api::{InterventionStatus, MigrationRunStatus, MigrationScheduleStatus, Time};
-use crate::engine::{Lower, Raise, Restart, Run, Seal};
+use crate::engine::{Keep, Lower, Raise, Restart, Run, Seal};
 
 use super::random::Random;
 
@@ -18,6 +18,8 @@ pub enum Request {
     Seal(Seal),
     /// Restarts a workload.
     Restart(Restart),
+    /// Keeps something beside a run.
+    Keep(Keep),
     /// Makes a run.
     Create(Box<Run>),
     /// Stores a run's status against the version that was read.

@@ -178,7 +178,7 @@ impl World {
             while check.next() <= to {
                 let (next, name) = (check.next(), check.check().name.clone());
                 let same = self.metrics.edge(environment, &self.cluster, next).map_or(to, |edge| to.min(edge - SECOND));
-                let every = check.check().interval.delta().max(SECOND);
+                let every = check.check().step().delta();
                 let last = next + every * i32::try_from((same - next).num_seconds() / every.num_seconds()).unwrap_or(0);
                 if self.metrics.sample_of(environment, &name, &self.cluster, next) == Sample::Bad {
                     return false;
@@ -201,7 +201,7 @@ impl World {
             let next = quiet.next();
             let same = self.metrics.edge(environment, &self.cluster, next).map_or(to, |edge| to.min(edge - SECOND));
             let last = next + every * i32::try_from((same - next).num_seconds() / every.num_seconds()).unwrap_or(0);
-            let question = Question::new(&check, check.threshold.window, last);
+            let question = Question::new(&check, check.window(), last);
             if !quiet.absorb_alike(&self.metrics.answer((environment, &check.name), &question, &self.cluster)) {
                 return;
             }
@@ -212,7 +212,9 @@ impl World {
     fn is_caught_up(&self, state: &State) -> bool {
         let away = self.metrics.away(self.now);
         let listened = state.ledgers.values().filter_map(|l| l.quiet.as_ref()).all(|q| q.next() > self.now);
+        let read = state.ledgers.values().flat_map(|l| &l.history).all(|h| h.next() > self.now);
         away || listened
+            && read
             && state.ledgers.values().flat_map(RunLedger::checks).all(|c| c.latched().is_some() || c.next() > self.now)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use crate::analysis::{AnswerError, Answers, Reading};
-use crate::api::{EnvironmentKey, Threshold, Time};
+use crate::api::{Check, CheckKind, Direction, EnvironmentKey, Threshold, Time};
 use crate::engine::{Measure, Measured, Question};
 
 use super::cluster::Cluster;
@@ -112,7 +112,7 @@ pub struct Metrics {
     /// When no question is answered at all.
     pub outages: Vec<(Time, Time)>,
     /// The bounds of each check, so that good and bad are known.
-    pub bounds: BTreeMap<(EnvironmentKey, String), Threshold>,
+    pub bounds: BTreeMap<(EnvironmentKey, String), Check>,
     /// Said of certain times and checks; the last that covers a moment wins.
     pub stretches: Vec<Stretch>,
 }
@@ -197,9 +197,13 @@ impl Metrics {
     }
 }
 
-fn answers(question: &Question, at: Time, sample: Sample, bounds: Option<&Threshold>) -> Answers {
-    let value = bounds.map_or(0.0, |b| value(b, sample, at));
-    let total = bounds.and_then(|b| b.min_samples).unwrap_or(1_000) as f64 * 10.0;
+fn answers(question: &Question, at: Time, sample: Sample, check: Option<&Check>) -> Answers {
+    let threshold = check.and_then(|c| c.threshold.as_ref());
+    let (value, total) = match (check.and_then(Check::kind), threshold) {
+        (_, Some(bounds)) => (value(bounds, sample, at), bounds.min_samples.unwrap_or(1_000) as f64 * 10.0),
+        (Some(kind), None) => block(kind, sample, at),
+        (None, None) => (0.0, 0.0),
+    };
     let shaped = |number: f64| -> Reading {
         match sample {
             Sample::Good | Sample::Bad | Sample::OffTarget | Sample::Stale => Ok(vec![number]),
@@ -210,12 +214,42 @@ fn answers(question: &Question, at: Time, sample: Sample, bounds: Option<&Thresh
         }
     };
     let (value, total) = match question.total {
-        Some(_) => (shaped(value * total), Some(shaped(total))),
+        Some(_) if threshold.is_some() => (shaped(value * total), Some(shaped(total))),
+        Some(_) => (shaped(value), Some(shaped(total))),
         None => (shaped(value), None),
     };
     let age = if sample == Sample::Stale { 3_600 } else { 3 };
     let newest = if sample == Sample::Empty { Vec::new() } else { vec![(at.timestamp() - age) as f64] };
     Answers { at, window: question.window, value, total, newest: Ok(newest) }
+}
+
+/// A block that a judge finds harmless, or far beyond what is allowed: its value, and what that is held against.
+fn block(kind: CheckKind<'_>, sample: Sample, at: Time) -> (f64, f64) {
+    let tremble = (at.timestamp() / 60 % 7) as f64 * 0.001;
+    let bad = sample == Sample::Bad;
+    let level = |limit: &crate::api::Limit, worse: Direction| {
+        let relative = limit.relative.as_ref().map_or(0.0, crate::api::Share::value);
+        let absolute = limit.absolute.as_ref().map_or(0.0, crate::api::Decimal::value);
+        let usual = 100.0 * (1.0 + tremble) + absolute * 10.0;
+        match worse {
+            _ if !bad => usual,
+            Direction::Increase | Direction::Either => usual * (1.5 + relative * 2.0) + absolute * 2.0,
+            Direction::Decrease => (usual * (1.0 - relative) * 0.5 - absolute * 2.0).max(0.0),
+        }
+    };
+    match kind {
+        CheckKind::Threshold(_) => (0.0, 0.0),
+        CheckKind::Baseline(b) => (level(&b.limit, b.direction), 0.0),
+        CheckKind::Comparison(c) => {
+            let usual = 100.0 * (1.0 + tremble) + c.limit.absolute.as_ref().map_or(0.0, |a| a.value() * 10.0);
+            (level(&c.limit, c.direction), usual)
+        }
+        CheckKind::Statistical(s) => match s.direction {
+            Direction::Decrease => (if bad { 0.0 } else { 9_900.0 }, 10_000.0),
+            Direction::Increase | Direction::Either => (if bad { 9_000.0 } else { 10.0 + tremble * 1_000.0 }, 10_000.0),
+        },
+        CheckKind::BurnRate(_) => (if bad { 9_000.0 } else { 0.0 }, 10_000.0),
+    }
 }
 
 /// A value that the bounds judge as the sample says. It trembles, as real ones do, so that nothing may depend on its

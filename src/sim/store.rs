@@ -42,6 +42,8 @@ pub struct Snapshot {
 pub struct Store {
     /// What is true now.
     pub now: Snapshot,
+    /// What is kept beside runs, by name. It never changes, so no cache shows it otherwise.
+    pub kept: BTreeMap<String, String>,
     past: VecDeque<(Time, Snapshot)>,
     versions: u64,
 }

@@ -176,7 +176,7 @@ impl World {
             self.cluster.declare(entry, self.now);
         }
         for check in flip.asked() {
-            self.metrics.bounds.insert((step.key.clone(), check.name.clone()), check.threshold.clone());
+            self.metrics.bounds.insert((step.key.clone(), check.name.clone()), check.clone());
         }
     }
 
@@ -272,6 +272,7 @@ impl World {
                 self.written(&seal.target.place, &seal.stamp, StampKind::Sealed);
             }
             Request::Restart(restart) => self.cluster.restart(restart, now)?,
+            Request::Keep(keep) => drop(self.store.kept.insert(keep.key.kept.name.clone(), keep.text.clone())),
             Request::Create(run) => self.store.create(run, now)?,
             Request::Replace(name, version, status) => {
                 self.store.replace(name, version, (**status).clone(), now)?;

@@ -60,6 +60,11 @@ impl Baseline {
         )
     }
 
+    /// What is found where nothing was learnt.
+    pub fn unlearnt(blocks: usize) -> Finding {
+        Finding::undecided(Undecided::NoBaseline, blocks.saturating_sub(1))
+    }
+
     fn reference(&self, expected: Vec<Option<f64>>, noise: Noise, astray: Option<f64>) -> Reference {
         let (variance, autocorrelation) = (noise.variance, noise.autocorrelation);
         let drift = [astray, self.drift].into_iter().flatten().reduce(f64::max);

@@ -1,5 +1,6 @@
 //! A plan that is right by type, or every problem at once.
 
+mod checks;
 mod flags;
 mod place;
 mod problems;
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
     ArmedStep, Check, Duration, Environment, EnvironmentKey, Flag, FreezeSpec, Late, MigrationScheduleSpec, PhaseKind,
-    PhaseMark, PointOfNoReturn, PrometheusSource, RollbackScope, Soak, TargetPlace,
+    PhaseMark, PointOfNoReturn, PrometheusSource, RollbackScope, Share, Soak, TargetPlace,
 };
 
 use super::calendar::{Calendar, Dated, Reading, Zone, freezes};
@@ -46,6 +47,8 @@ pub struct Plan {
     pub deadline: Duration,
     /// How far a breach reaches.
     pub scope: RollbackScope,
+    /// How likely the statistical checks of a run together may roll a harmless flip back.
+    pub false_rollback_budget: Option<Share>,
     /// How long everything is watched after the last environment was complete.
     pub watch: Duration,
     /// Where dates are read.
@@ -126,6 +129,10 @@ pub struct FlipPlan {
     pub targets: Vec<TargetPlan>,
     /// The checks, rendered.
     pub checks: Vec<Check>,
+    /// How likely each statistical check may be wrong about a harmless flip.
+    pub alpha: f64,
+    /// How long the soaks last together.
+    pub soaks: Duration,
     /// The check that must have been quiet, and for how long.
     pub quiet: Option<(Check, Duration)>,
     /// Where they are asked; nothing for Work that names no environment.
@@ -159,6 +166,7 @@ impl Plan {
         problems.limit(spec);
         problems.check_steps(spec);
         problems.check_soaks(spec);
+        problems.check_evidence(spec);
         let sequence = problems.sequence(spec);
         problems.check_trials(namespace, spec, &sequence);
         let elsewhere = problems.elsewhere((namespace, &places.schedule), spec, &sequence);
@@ -193,6 +201,7 @@ impl Plan {
         Ok(Self {
             deadline: spec.rollback.deadline,
             scope: spec.rollback.scope,
+            false_rollback_budget: spec.false_rollback_budget.clone(),
             watch: spec.watch.unwrap_or_default(),
             zone: calendars.zone,
             late: calendars.late,

@@ -9,11 +9,11 @@ use crate::api::{
 };
 
 use super::flags::in_order;
-use super::steps::takes_steps;
+use super::steps::{self, takes_steps};
 use super::{EnvironmentPlan, FlipPlan, Places, only_flag, resolve};
 use crate::engine::calendar::{Calendar, Reading, Zone};
-use crate::engine::room;
 use crate::engine::target::TargetPlan;
+use crate::engine::{history, room};
 
 impl EnvironmentPlan {
     /// The environments of the phase at this place in the schedule.
@@ -118,7 +118,9 @@ impl FlipPlan {
         }
         let own = &phase.checks;
         let replaced = |c: &&Check| !own.iter().any(|o| o.name == c.name);
-        let checks = spec.checks.iter().filter(replaced).chain(own);
+        // Work changes nothing that could be compared with what was before.
+        let judges = |c: &&Check| phase.kind == PhaseKind::Flip || c.block().is_none();
+        let checks = spec.checks.iter().filter(replaced).chain(own).filter(judges);
         let scope = Scope { environment: key, labels: &environment.spec.labels, flag: only_flag(spec) };
         let prometheus = environment.spec.prometheus.clone();
         let checks = checks.map(|c| rendered(c, scope, &prometheus)).collect::<Result<Vec<_>, _>>()?;
@@ -136,20 +138,24 @@ impl FlipPlan {
                 room::ARMED / 1024
             ));
         }
-        Ok(Self { targets, checks, quiet, prometheus: Some(prometheus) })
+        let steps = steps::of(spec, phase);
+        let soak = steps::soak(spec, phase, None);
+        let soaks =
+            history::soaks(steps.iter().map(|s| &s.soak).chain([soak].into_iter().filter(|_| steps.is_empty())));
+        let alpha = history::alpha(spec.false_rollback_budget.as_ref(), &checks, steps.len());
+        Ok(Self { targets, checks, alpha, soaks, quiet, prometheus: Some(prometheus) })
     }
 }
 
 fn rendered(check: &Check, scope: Scope<'_>, prometheus: &PrometheusSource) -> Result<Check, String> {
     let mut check = check.clone();
-    let t = &mut check.threshold;
-    let bad = |m: String| format!("check {} does not fit Environment {}: {m}", check.name, scope.environment);
-    let ratio = t.ratio.as_mut().map(|r| [&mut r.bad, &mut r.total]);
-    for query in t.query.iter_mut().chain(ratio.into_iter().flatten()) {
+    let name = check.name.clone();
+    let bad = |m: String| format!("check {name} does not fit Environment {}: {m}", scope.environment);
+    for query in check.queries_mut() {
         *query = render(query, scope).map_err(bad)?;
     }
     let least = Duration::seconds(prometheus.scrape_interval.as_seconds() * crate::analysis::SCRAPES_PER_WINDOW);
-    match t.window {
+    match check.window() {
         Some(window) if window < least => {
             Err(bad(format!("its window of {window} is shorter than four scrape intervals ({least})")))
         }

@@ -83,25 +83,17 @@ impl Problems {
         if quiet.for_ == Duration::default() {
             self.add(format!("{path}.for"), "quiet for no time says nothing".to_owned(), "such as 7d");
         }
+        if checks.clone().any(|c| c.name == quiet.check && c.block().is_some()) {
+            let message = format!("{} judges by blocks, and only a threshold can be quiet", quiet.check);
+            self.add(format!("{path}.check"), message, "name a check with a threshold");
+        }
         if !checks.clone().any(|c| c.name == quiet.check) {
             let hint = did_you_mean(&quiet.check, checks.map(|c| c.name.as_str())).unwrap_or_default();
             self.add(format!("{path}.check"), format!("there is no check {}", quiet.check), &hint);
         }
     }
 
-    pub(super) fn check_checks(&mut self, path: &str, checks: &[Check], spec: &MigrationScheduleSpec) {
-        self.unique(path, checks.iter().map(|c| c.name.as_str()));
-        for (i, check) in checks.iter().enumerate() {
-            let path = format!("{path}[{i}]");
-            if !(1..=60).contains(&check.interval.as_seconds()) {
-                let message = format!("an interval of {} is not between 1s and 1m", check.interval);
-                self.add(format!("{path}.interval"), message, "safety checks run at least once a minute");
-            }
-            self.check_threshold(&format!("{path}.threshold"), &check.threshold, spec);
-        }
-    }
-
-    fn check_threshold(&mut self, path: &str, t: &Threshold, spec: &MigrationScheduleSpec) {
+    pub(super) fn check_threshold(&mut self, path: &str, t: &Threshold) {
         let mut rule = |broken: bool, message: &str, hint: &str| {
             if broken {
                 self.add(path.to_owned(), message.to_owned(), hint);
@@ -151,38 +143,41 @@ impl Problems {
             "a target is stricter than its bound",
         );
         rule(t.window.is_some_and(|w| w.as_seconds() < 1), "window must be at least 1s", "");
-        for (field, query) in queries(t) {
-            if let Err((message, hint)) = check_query(query, t, spec) {
-                self.add(format!("{path}.{field}"), message, hint);
-            }
-        }
     }
 }
 
-fn queries(t: &Threshold) -> impl Iterator<Item = (&'static str, &str)> {
-    let ratio = t.ratio.as_ref();
-    [
-        ("query", t.query.as_deref()),
-        ("ratio.bad", ratio.map(|r| r.bad.as_str())),
-        ("ratio.total", ratio.map(|r| r.total.as_str())),
-    ]
-    .into_iter()
-    .filter_map(|(field, query)| Some((field, query?)))
+/// What a check makes of its queries.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    /// What the window becomes, where there is one.
+    pub window: Option<Duration>,
+    /// Why they must count, where they must.
+    pub counts: Option<&'static str>,
+    /// Whether they are asked once for each block.
+    pub block: bool,
 }
 
 /// Labels are known only with the Environment; here every one that is asked for is taken to exist.
-fn check_query(query: &str, t: &Threshold, spec: &MigrationScheduleSpec) -> Result<(), (String, &'static str)> {
+pub(super) fn check_query(
+    query: &str,
+    asked: Asked,
+    spec: &MigrationScheduleSpec,
+) -> Result<(), (String, &'static str)> {
     let environment = EnvironmentKey { namespace: "namespace".to_owned(), name: "environment".to_owned() };
     let labels =
         label_names(query).into_iter().map(|name| (name, crate::api::LabelValue("label".to_owned()))).collect();
     let scope = Scope { environment: &environment, labels: &labels, flag: only_flag(spec) };
     let rendered = render(query, scope).map_err(|m| (m, ""))?;
     let shape = inspect(&rendered).map_err(|m| (m, ""))?;
-    if t.confidence.is_some() && shape.per_second {
-        let message = "confidence weighs counts, and this asks for events per second".to_owned();
+    if let Some(why) = asked.counts.filter(|_| shape.per_second) {
+        let message = format!("{why}, and this asks for events per second");
         return Err((message, "use increase() over the window"));
     }
-    window_agrees(&shape, t.window)
+    if asked.block && !shape.windowed {
+        let message = "does not use {{ window }}, which is as long as a block".to_owned();
+        return Err((message, "write `[{{ window }}]`, so that blocks lie side by side"));
+    }
+    window_agrees(&shape, asked.window)
 }
 
 fn window_agrees(shape: &QueryShape, window: Option<Duration>) -> Result<(), (String, &'static str)> {

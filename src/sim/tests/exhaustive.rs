@@ -51,7 +51,7 @@ fn live(events: &[Event]) -> World {
     plan.spec.soak.duration = Duration::seconds(180);
     plan.spec.checks.iter_mut().for_each(|c| {
         c.settle = Duration::seconds(0);
-        c.threshold.for_ = Some(Duration::seconds(30));
+        c.threshold.iter_mut().for_each(|t| t.for_ = Some(Duration::seconds(30)));
     });
     let mut environment = config_map("eu");
     environment.spec.prometheus.scrape_interval = Duration::seconds(5);

@@ -1,0 +1,122 @@
+//! What is known before a flip: the blocks that a judge learns from, gathered while gates are looked at.
+
+use chrono::TimeDelta;
+
+use super::block_fold::seen;
+use super::block_judge::{Judge, Seen};
+use super::captured::Captured;
+use super::ledger::{CheckLedger, MOST_AT_ONCE, on_grid};
+use super::statistics::Blocks;
+use super::{Answers, Judged};
+use crate::api::{Check, Duration, PrometheusSource, Time};
+
+/// The blocks of one check before a flip, up to now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryLedger {
+    check: Check,
+    judge: Judge,
+    blocks: Blocks<Seen>,
+    /// Why the last question was not answered.
+    failed: Option<String>,
+    /// How many moments are asked for at once.
+    at_once: usize,
+    max_age: Duration,
+    /// After how long what can be told is said: the soak.
+    after: Duration,
+    /// What can be told, and whether it is less than is asked; or why nothing can.
+    known: Result<(Option<String>, bool), String>,
+}
+
+impl HistoryLedger {
+    /// An empty one, of a check whose judge wants some; nothing for the others.
+    pub fn new(check: &Check, alpha: f64, prometheus: &PrometheusSource, after: Duration, now: Time) -> Option<Self> {
+        let judge = Judge::of(check, alpha).filter(|judge| judge.history() > Duration::default())?;
+        let block = judge.block();
+        let start = on_grid(check, block.delta(), now) - judge.history().delta();
+        Some(Self {
+            check: check.clone(),
+            judge,
+            blocks: Blocks { start, block, values: Vec::new() },
+            failed: None,
+            at_once: MOST_AT_ONCE,
+            max_age: CheckLedger::max_age(prometheus.scrape_interval),
+            after,
+            known: Err("it is not asked yet".to_owned()),
+        })
+    }
+
+    /// Whether it is about this check, judged so.
+    pub fn is_about(&self, check: &Check, alpha: f64, after: Duration) -> bool {
+        self.check == *check && self.after == after && Judge::of(check, alpha).as_ref() == Some(&self.judge)
+    }
+
+    /// The check.
+    pub fn check(&self) -> &Check {
+        &self.check
+    }
+
+    /// The moment at which the next block ends.
+    pub fn next(&self) -> Time {
+        let blocks = i64::try_from(self.blocks.values.len() + 1).unwrap_or(i64::MAX);
+        self.blocks.start + TimeDelta::seconds(self.blocks.block.as_seconds().saturating_mul(blocks))
+    }
+
+    /// How many moments are due.
+    pub fn due(&self, now: Time) -> usize {
+        let block = self.blocks.block.as_seconds().max(1);
+        usize::try_from((now - self.next()).num_seconds().div_euclid(block) + 1).unwrap_or(0).min(self.at_once)
+    }
+
+    /// Takes in the answers for the next moment; others are left out.
+    pub fn absorb(&mut self, answers: &Answers) {
+        if answers.at != self.next() {
+            return;
+        }
+        let block = seen(&self.check, answers, self.max_age);
+        self.failed = block.as_ref().err().map(|judged| judged.sentence.clone());
+        self.blocks.values.push(block.ok());
+        self.at_once = (self.at_once * 2).min(MOST_AT_ONCE);
+    }
+
+    /// Notes that the question could not be put; the moments stay due, fewer at once.
+    pub fn fail(&mut self, judged: &Judged) {
+        self.at_once = (self.at_once / 2).max(1);
+        self.failed = Some(judged.sentence.clone());
+    }
+
+    /// Learns from what came, and forgets what is older than its judge looks back.
+    pub fn conclude(&mut self) {
+        let block = self.blocks.block.as_seconds().max(1);
+        let wanted = usize::try_from(self.judge.history().as_seconds() / block).unwrap_or(0);
+        let surplus = self.blocks.values.len().saturating_sub(wanted);
+        self.blocks.values.drain(..surplus);
+        self.blocks.start += TimeDelta::seconds(block.saturating_mul(i64::try_from(surplus).unwrap_or(0)));
+        self.known = self
+            .judge
+            .learn(&self.blocks.values, 1)
+            .map(|learnt| (self.judge.resolves(&learnt, self.after), self.judge.is_blind(&learnt, self.after)));
+    }
+
+    /// What keeps a flip from being judged by this check, in a sentence; nothing where it can be.
+    pub fn missing(&self, now: Time) -> Option<String> {
+        let name = &self.check.name;
+        if self.next() <= now {
+            let why = self.failed.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            return Some(format!("check {name}: the time before the flip is being read{why}"));
+        }
+        let why = self.known.as_ref().err()?;
+        let last = self.failed.as_ref().map(|why| format!("; of the last block, {why}")).unwrap_or_default();
+        Some(format!("check {name}: nothing to compare with: {why}{last}"))
+    }
+
+    /// What can be told after the soak, for people to read; and whether that is less than the check asks for.
+    pub fn preview(&self) -> Option<(&str, bool)> {
+        let (told, blind) = self.known.as_ref().ok()?;
+        Some((told.as_deref()?, *blind))
+    }
+
+    /// What is kept at the flip.
+    pub fn captured(&self) -> Captured {
+        Captured::new(&self.check, self.blocks.clone())
+    }
+}

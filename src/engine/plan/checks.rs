@@ -1,0 +1,213 @@
+//! What is wrong in checks by themselves.
+
+use super::problems::Problems;
+use crate::api::{
+    Baseline, BurnRate, Check, CheckKind, Comparison, Decimal, Direction, Duration, Limit, MigrationScheduleSpec,
+    PhaseKind, Statistical, Values,
+};
+
+use super::problems::{Asked, check_query};
+use super::steps;
+
+/// The shortest and the longest block, of which an hour is made whole.
+const BLOCKS: std::ops::RangeInclusive<i64> = 60..=3_600;
+
+/// The seconds of an hour and of a day.
+const HOUR: i64 = 3_600;
+const DAY: i64 = 86_400;
+
+/// The most checks of an environment that judge by blocks: what is kept of them must fit into a ConfigMap.
+const MOST_BY_BLOCKS: usize = 20;
+
+/// The interval that a check has where nothing is said.
+const USUAL: Duration = Duration::seconds(30);
+
+impl Problems {
+    pub(super) fn check_checks(&mut self, path: &str, checks: &[Check], spec: &MigrationScheduleSpec) {
+        self.unique(path, checks.iter().map(|c| c.name.as_str()));
+        for (i, check) in checks.iter().enumerate() {
+            let path = format!("{path}[{i}]");
+            if !(1..=60).contains(&check.interval.as_seconds()) {
+                let message = format!("an interval of {} is not between 1s and 1m", check.interval);
+                self.add(format!("{path}.interval"), message, "safety checks run at least once a minute");
+            }
+            let kind = check.queries().kind;
+            let at = format!("{path}.{kind}");
+            match check.kind() {
+                None => {
+                    let message = "exactly one of threshold, baseline, comparison, statistical and burnRate is needed";
+                    self.add(path, message.to_owned(), "");
+                    continue;
+                }
+                Some(CheckKind::Threshold(t)) => self.check_threshold(&at, t),
+                Some(CheckKind::Baseline(b)) => self.check_baseline(&at, b),
+                Some(CheckKind::Comparison(c)) => self.check_comparison(&at, c),
+                Some(CheckKind::Statistical(s)) => self.check_statistical(&at, s),
+                Some(CheckKind::BurnRate(b)) => self.check_burn_rate(&at, b),
+            }
+            self.check_blocks(&path, check);
+            self.check_queries(&at, check, spec);
+        }
+    }
+
+    fn check_queries(&mut self, at: &str, check: &Check, spec: &MigrationScheduleSpec) {
+        let counts = match check.kind() {
+            Some(CheckKind::Threshold(t)) => t.confidence.is_some().then_some("confidence weighs counts"),
+            Some(CheckKind::Statistical(_)) => Some("this check counts events"),
+            Some(CheckKind::BurnRate(_)) => Some("an error budget is made of counts"),
+            Some(CheckKind::Baseline(Baseline { values: Values::Count, .. }))
+            | Some(CheckKind::Comparison(Comparison { values: Values::Count, .. })) => Some("its values are counts"),
+            _ => None,
+        };
+        let asked = Asked { window: check.window(), counts, block: check.block().is_some() };
+        let queries = check.queries();
+        for (field, query) in [Some(queries.value), queries.beside].into_iter().flatten().filter(|(f, _)| !f.is_empty())
+        {
+            if let Err((message, hint)) = check_query(query, asked, spec) {
+                self.add(format!("{at}.{field}"), message, hint);
+            }
+        }
+    }
+
+    fn check_blocks(&mut self, path: &str, check: &Check) {
+        let Some(block) = check.block() else { return };
+        let kind = check.queries().kind;
+        if !BLOCKS.contains(&block.as_seconds()) || HOUR % block.as_seconds() != 0 {
+            let message = format!("an hour is not made of whole blocks of {block}, from 1m to 1h");
+            self.add(format!("{path}.{kind}.block"), message, "such as 5m, or 15m for counts");
+        }
+        if check.interval != USUAL {
+            let message = "this check is asked once for each block, so it has no interval of its own".to_owned();
+            self.add(format!("{path}.interval"), message, "leave it out");
+        }
+    }
+
+    fn check_baseline(&mut self, path: &str, b: &Baseline) {
+        self.check_limit(path, &b.limit, b.direction, b.values);
+        self.check_past(&format!("{path}.window"), b.window, b.block);
+        let days = b.history.as_seconds();
+        if days % DAY != 0 || days > 7 * DAY {
+            let message = format!("{} is not a number of whole days, seven at most", b.history);
+            self.add(format!("{path}.history"), message, "such as 7d");
+        }
+    }
+
+    fn check_comparison(&mut self, path: &str, c: &Comparison) {
+        self.check_limit(path, &c.limit, c.direction, c.values);
+        self.check_past(&format!("{path}.window"), c.window, c.block);
+        if c.query == c.reference.query {
+            let message = "a series that is compared with itself shows nothing".to_owned();
+            self.add(format!("{path}.reference.query"), message, "ask for those whom the flag does not reach");
+        }
+    }
+
+    fn check_statistical(&mut self, path: &str, s: &Statistical) {
+        self.check_limit(path, &s.limit, s.direction, Values::Level);
+        self.check_past(&format!("{path}.window"), s.window, s.block);
+    }
+
+    fn check_burn_rate(&mut self, path: &str, b: &BurnRate) {
+        let within = |d: &Decimal, least: f64| (least..1.0).contains(&d.value());
+        if !within(&b.objective, 0.5) {
+            let message = format!("an objective of {} is not at least 0.5 and less than 1", b.objective);
+            self.add(format!("{path}.objective"), message, "\"0.999\" allows one error in a thousand");
+        }
+        if b.confidence.as_ref().is_some_and(|c| !within(c, 0.5)) {
+            let message = "confidence must be at least 0.5 and less than 1".to_owned();
+            self.add(format!("{path}.confidence"), message, "such as \"0.99\"");
+        }
+        let block = b.block.as_seconds().max(1);
+        for (i, window) in b.windows.iter().enumerate() {
+            let path = format!("{path}.windows[{i}]");
+            for (field, length) in [("long", window.long), ("short", window.short)] {
+                if length.as_seconds() < block || length.as_seconds() % block != 0 {
+                    let message = format!("{length} is not made of whole blocks of {}", b.block);
+                    self.add(format!("{path}.{field}"), message, "shorten the block, or lengthen the window");
+                }
+            }
+            if window.short >= window.long {
+                let message = format!("{} is not shorter than {}", window.short, window.long);
+                self.add(format!("{path}.short"), message, "such as 5m beside 1h");
+            }
+            if window.factor.value() <= 0.0 {
+                let message = "a factor is above 0".to_owned();
+                self.add(format!("{path}.factor"), message, "14.4 uses a month's budget up in two days");
+            }
+        }
+    }
+
+    fn check_limit(&mut self, path: &str, limit: &Limit, direction: Direction, values: Values) {
+        let path = format!("{path}.limit");
+        if limit.relative.is_none() && limit.absolute.is_none() {
+            self.add(path.clone(), "at least one of relative and absolute is needed".to_owned(), "relative: 10%");
+        }
+        let falls = direction != Direction::Increase;
+        if falls && limit.relative.as_ref().is_some_and(|r| r.value() >= 1.0) {
+            let message = "nothing can fall by 100 % or more, so this would never be found".to_owned();
+            self.add(format!("{path}.relative"), message, "such as 20%");
+        }
+        if limit.absolute.as_ref().is_some_and(|a| a.value() <= 0.0) {
+            self.add(format!("{path}.absolute"), "is above 0".to_owned(), "in the unit of the values");
+        }
+        if values == Values::Count && limit.relative.is_none() {
+            let message = "counts are compared by their logarithms, so they need a relative limit".to_owned();
+            self.add(path, message, "relative: 20%");
+        }
+    }
+
+    fn check_past(&mut self, path: &str, window: Duration, block: Duration) {
+        let blocks = window.as_seconds() / block.as_seconds().max(1);
+        if blocks < 6 || window.as_seconds() > 7 * DAY {
+            let message = format!("{window} is not at least six blocks of {block}, and at most seven days");
+            self.add(path.to_owned(), message, "such as 2h, or 24h for counts");
+        }
+    }
+
+    /// What is wrong with the statistical checks of each phase together: how many there are, and whether they reach over its
+    /// soaks.
+    pub(super) fn check_evidence(&mut self, spec: &MigrationScheduleSpec) {
+        if spec.false_rollback_budget.as_ref().is_some_and(|budget| budget.value() > 0.5) {
+            let message = "more than half of the harmless flips would go back".to_owned();
+            self.add("spec.falseRollbackBudget".to_owned(), message, "such as 5%");
+        }
+        for (i, phase) in spec.phases.iter().enumerate().filter(|(_, p)| p.kind == PhaseKind::Flip) {
+            let replaced = |c: &&Check| !phase.checks.iter().any(|own| own.name == c.name);
+            let checks: Vec<&Check> = spec.checks.iter().filter(replaced).chain(&phase.checks).collect();
+            let by_blocks = checks.iter().filter(|c| c.block().is_some()).count();
+            let path = format!("spec.phases[{i}]");
+            if by_blocks > MOST_BY_BLOCKS {
+                let message = format!("{by_blocks} of its checks judge by blocks, more than {MOST_BY_BLOCKS}");
+                self.add(
+                    path.clone(),
+                    message,
+                    "few good checks are better than many: each takes a part of the budget",
+                );
+            }
+            let steps = steps::of(spec, phase);
+            let all: i64 = match steps.as_slice() {
+                [] => steps::soak(spec, phase, None).duration.as_seconds(),
+                steps => steps.iter().map(|s| s.soak.duration.as_seconds()).sum(),
+            };
+            let short = checks.iter().find_map(|c| match c.kind()? {
+                CheckKind::Baseline(b) => {
+                    let reach = if b.history == Duration::default() { 7 * DAY } else { b.history.as_seconds() };
+                    (all > reach).then_some((c, reach))
+                }
+                CheckKind::Comparison(_) => (all > 7 * DAY).then_some((c, 7 * DAY)),
+                _ => None,
+            });
+            if let Some((check, reach)) = short {
+                let (soaks, reach) = (Duration::seconds(all), Duration::seconds(reach));
+                let message = format!(
+                    "its soaks last {soaks}, and check {} can judge for {reach} after the flip: then no day before it is left to compare with",
+                    check.name
+                );
+                self.add(
+                    format!("{path}.soak"),
+                    message,
+                    "shorten the soak and lengthen the watch, or replace the check here",
+                );
+            }
+        }
+    }
+}
