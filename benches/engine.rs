@@ -135,6 +135,8 @@ fn look(world: &World, asked: Vec<Probe>, now: Time) -> Observations {
         match probe {
             Probe::Target(place) => drop(seen.targets.insert(place.clone(), Ok(world.cluster.target(&place)))),
             Probe::Workload(key) => drop(seen.workloads.insert(key.clone(), Ok(world.cluster.workload(&key, now)))),
+            // Its checks are thresholds.
+            Probe::Kept(_) => {}
             Probe::Measure(measure) => {
                 let measured = world.metrics.measure(&measure, &world.cluster, now);
                 seen.note(measure, measured);

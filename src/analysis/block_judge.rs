@@ -26,6 +26,12 @@ const SMALLEST: f64 = 1e-9;
 /// The part of the time before the flip that must have been seen.
 const SEEN_BEFORE: usize = 2;
 
+/// Why nothing can be learnt where the hours before the flip are known.
+const NO_DAYS: &str = "of earlier days at the same time too little is known; wait for one, or set history to 0s and drift to how far the level wanders";
+
+/// Why a narrow limit cannot be judged without days of history.
+const NO_DRIFT: &str = "too few days before are known to say how the level drifts by itself, so a narrow limit cannot be judged; set drift, or wait for the days";
+
 /// What was seen of one block: the value, and what it is divided by or held against, or nothing.
 ///
 /// Single precision is what is kept, so it is what is judged: a verdict that is computed again is the same.
@@ -181,7 +187,15 @@ impl Judge {
         };
         match &self.kind {
             Kind::Baseline(b) => {
-                b.learn(&values(before), horizon).map(Learnt::Level).ok_or_else(|| seen(b.min_blocks, b.window))
+                let window = before.get(before.len().saturating_sub(b.window)..).unwrap_or_default();
+                let enough = window.iter().flatten().count() >= b.min_blocks;
+                let days = || NO_DAYS.to_owned();
+                let why = || if enough { days() } else { seen(b.min_blocks, b.window) };
+                let reference = b.learn(&values(before), horizon).ok_or_else(why)?;
+                if b.rule.needs_drift(&reference) {
+                    return Err(NO_DRIFT.to_owned());
+                }
+                Ok(Learnt::Level(reference))
             }
             Kind::Comparison(arms) => {
                 let (comparison, beside) = &**arms;
@@ -297,9 +311,7 @@ impl Judge {
                 format!("{estimate} {what}{sure} over {blocks}, not shown to be beyond {limit} nor within it")
             }
             Verdict::Undecided(Undecided::TooFew) => "too few blocks yet to say anything".to_owned(),
-            Verdict::Undecided(Undecided::NoDrift) => format!(
-                "nothing is known of how the level drifts by itself, so a limit of {limit} cannot be judged; set drift, or give it days of history"
-            ),
+            Verdict::Undecided(Undecided::NoDrift) => NO_DRIFT.to_owned(),
             Verdict::Undecided(Undecided::ReferenceMoved) => format!(
                 "the reference itself has moved by more than {limit} since the flip: both may be harmed, and nothing can be said of the difference"
             ),
@@ -419,6 +431,20 @@ mod tests {
         let errors = judge_of_errors();
         assert!(errors.learn(&[None; 288], 288).is_err());
         assert_eq!(errors.history().as_seconds(), DAY);
+    }
+
+    #[test]
+    fn what_nobody_knows_of_earlier_days_is_said() {
+        let mut before = past(&latency());
+        let len = before.len();
+        before.iter_mut().take(len - 100).for_each(|b| *b = None);
+        assert_eq!(latency().learn(&before, 288), Err(NO_DAYS.to_owned()));
+        let judge = |drift: Option<&str>| {
+            judge(json!({ "baseline": { "query": "q", "direction": "Increase", "limit": { "relative": "10%" },
+                                        "history": "0s", "drift": drift } }))
+        };
+        assert_eq!(judge(None).learn(&before, 288), Err(NO_DRIFT.to_owned()));
+        assert!(judge(Some("2%")).learn(&before, 288).is_ok());
     }
 
     fn judge_of_errors() -> Judge {

@@ -10,6 +10,9 @@ use super::statistics::Blocks;
 use super::{Answers, Judged};
 use crate::api::{Check, Duration, PrometheusSource, Time};
 
+/// The most stretches that are asked for in one pass: eight days of one minute.
+const MOST_STRETCHES: usize = 12;
+
 /// The blocks of one check before a flip, up to now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistoryLedger {
@@ -61,10 +64,15 @@ impl HistoryLedger {
         self.blocks.start + TimeDelta::seconds(self.blocks.block.as_seconds().saturating_mul(blocks))
     }
 
-    /// How many moments are due.
-    pub fn due(&self, now: Time) -> usize {
+    /// The stretches of moments that are due, oldest first: where each begins, and how many it has.
+    pub fn due(&self, now: Time) -> Vec<(Time, usize)> {
         let block = self.blocks.block.as_seconds().max(1);
-        usize::try_from((now - self.next()).num_seconds().div_euclid(block) + 1).unwrap_or(0).min(self.at_once)
+        let all = usize::try_from((now - self.next()).num_seconds().div_euclid(block) + 1).unwrap_or(0);
+        let stretch = |first: usize| {
+            let after = block.saturating_mul(i64::try_from(first).unwrap_or(0));
+            (self.next() + TimeDelta::seconds(after), self.at_once.min(all - first))
+        };
+        (0..all).step_by(self.at_once).take(MOST_STRETCHES).map(stretch).collect()
     }
 
     /// Takes in the answers for the next moment; others are left out.

@@ -3,6 +3,7 @@
 //! Field documentation here is the user manual: it becomes the CRDs, `kubectl explain` and the reference pages.
 //! Nothing in this module decides anything. A field exists only together with the code that honours it.
 
+mod armed;
 mod calendar;
 mod check;
 mod condition;
@@ -18,6 +19,7 @@ mod schedule;
 mod statistics;
 mod value;
 
+pub use armed::*;
 pub use calendar::*;
 pub use check::*;
 pub use condition::*;

@@ -43,15 +43,15 @@ pub(super) fn ask(state: &State, run: &Run, flip: &FlipPlan, now: Time) -> Vec<P
     let Some(prometheus) = &flip.prometheus else { return Vec::new() };
     let ask = |ledger: &Arc<HistoryLedger>| {
         let check = ledger.check();
-        let count = ledger.due(now);
-        let question = Question { count, ..Question::new(check, check.window(), ledger.next()) };
-        (count > 0).then(|| {
+        let question = |(from, count)| Question { count, ..Question::new(check, check.window(), from) };
+        let questions: Vec<Question> = ledger.due(now).into_iter().map(question).collect();
+        (!questions.is_empty()).then(|| {
             Probe::Measure(Measure {
                 run: run.name.clone(),
                 check: check.name.clone(),
                 environment: run.spec.environment.clone(),
                 prometheus: prometheus.clone(),
-                questions: vec![question],
+                questions,
             })
         })
     };

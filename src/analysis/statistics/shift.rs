@@ -126,6 +126,18 @@ impl ShiftRule {
         self.scale.told(widths.fold(0.0, f64::max))
     }
 
+    /// Whether nobody knows how the level drifts, and the limit is too narrow to go without.
+    pub(in crate::analysis) fn needs_drift(&self, reference: &Reference) -> bool {
+        let expected = || reference.expected.iter().flatten();
+        let level = expected().sum::<f64>() / expected().count().max(1) as f64;
+        let sides = self.direction.sides();
+        sides.iter().any(|side| {
+            let bounds = Bounds::new(self, reference, *side, self.alpha / sides.len() as f64);
+            let allowed = self.scale.allowed(self.limit, *side, level);
+            reference.drift.is_none() && allowed < bounds.first.lasting
+        })
+    }
+
     fn one_side(&self, reference: &Reference, observed: &[Option<f64>], side: Side, alpha: f64) -> Finding {
         let last = observed.len().saturating_sub(1);
         let bounds = Bounds::new(self, reference, side, alpha);

@@ -90,6 +90,12 @@ impl Problems {
             let message = format!("{} is not a number of whole days, seven at most", b.history);
             self.add(format!("{path}.history"), message, "such as 7d");
         }
+        let narrow = b.limit.relative.as_ref().is_some_and(|r| r.value() < 0.25);
+        if days == 0 && b.drift.is_none() && narrow {
+            let message =
+                "without earlier days nobody knows how the level drifts, and the limit is too narrow to go without";
+            self.add(format!("{path}.drift"), message.to_owned(), "such as 3%, or give it a history of days");
+        }
     }
 
     fn check_comparison(&mut self, path: &str, c: &Comparison) {

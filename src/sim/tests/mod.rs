@@ -5,6 +5,7 @@ mod courses;
 mod crash;
 mod edits;
 mod elsewhere;
+mod evidence;
 mod exhaustive;
 mod flags;
 mod found;
