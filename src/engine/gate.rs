@@ -12,7 +12,7 @@ use super::plan::FlipPlan;
 use super::probe::{FoundWorkload, Observations, WorkloadKey, WorkloadReading};
 use super::quiet;
 use super::start::{Timing, timing};
-use super::state::{Run, State, place_label};
+use super::state::{Run, Stage, State, place_label};
 use super::target::{FoundTarget, StampKind, TargetPlan, TargetReading};
 use super::view::{View, pause_of};
 
@@ -129,6 +129,21 @@ pub(super) fn rest_gates(view: &View, pauses: &[PauseStatus], state: &State, run
     gates
 }
 
+/// What must hold before more users are reached: the same, and all that came before is complete again, where a person has it
+/// retried.
+pub(super) fn rise_gates(view: &View, pauses: &[PauseStatus], state: &State, run: &Run, now: Time) -> Gates {
+    let mut gates = rest_gates(view, pauses, state, run, now);
+    let Some((plan, own)) = view.plan.as_ref().ok().and_then(|plan| Some((plan, plan.place_of(&run.spec)?))) else {
+        return gates;
+    };
+    for other in others(state, run).filter(|o| !o.stage.is_done() && o.stage.rollback().is_none()) {
+        if plan.place_of(&other.spec).is_some_and(|place| plan.precedes(place, own)) {
+            gates.wait(Gate::Predecessor, format!("waits for {}, which is {}", other.label(), other.stage.state()));
+        }
+    }
+    gates
+}
+
 /// What keeps a soak from ending though its evidence is complete: people, or an Environment that no longer has the
 /// flag. A phase that was taken out of the schedule soaks to its end.
 pub(super) fn end_gates(view: &View, pauses: &[PauseStatus], run: &Run) -> Vec<(Gate, String)> {
@@ -186,9 +201,11 @@ fn predecessors(view: &View, state: &State, run: &Run, gates: &mut Gates) {
     for other in others(state, run) {
         let place = plan.place_of(&other.spec);
         let before = match (place, own) {
-            // One that is retried waits also for what came after it and is in work.
+            // One that is retried waits also for what came after it and is in work; but not for one that soaks at a step,
+            // which goes no further before this is complete again.
             (Some(place), Some(own)) => {
-                let follows = plan.precedes(own, place) && other.stage.state().is_in_work();
+                let stands = matches!(&other.stage, Stage::Soaking(flip, _) if flip.next_percent().is_some());
+                let follows = plan.precedes(own, place) && other.stage.state().is_in_work() && !stands;
                 missing.contains(&place) || plan.precedes(place, own) || follows
             }
             // What left the plan stands in nobody's way, unless it is raised.

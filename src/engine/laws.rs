@@ -30,6 +30,8 @@ pub enum Trace {
         state: RunState,
         /// The step that it is at, 1 for the first; 0 where there are none.
         step: i32,
+        /// How many steps there are; 0 where there are none.
+        steps: i32,
         /// The decision id of the attempt in work.
         decision: Option<String>,
     },
@@ -237,32 +239,36 @@ pub fn one_way(trace: &[Trace]) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Law 8: an environment is raised only while every environment whose run began before it is complete.
+/// Law 8: an environment is raised only while every environment whose run began before it is complete. What a person has
+/// retried does not wait for one that stands at a step.
 ///
 /// # Errors
 /// Two environments in work at once, or a raise beyond a rollback.
 pub fn in_order(trace: &[Trace]) -> Result<(), Violation> {
-    let mut latest: BTreeMap<(&str, &EnvironmentKey), (i64, RunState)> = BTreeMap::new();
+    let mut latest: BTreeMap<(&str, &EnvironmentKey), (i64, RunState, bool)> = BTreeMap::new();
     let mut place: BTreeMap<&str, (&str, &EnvironmentKey)> = BTreeMap::new();
     for entry in trace {
         match entry {
-            Trace::Stored { run, phase, environment, epoch, state, .. } => {
+            Trace::Stored { run, phase, environment, epoch, state, step, steps, .. } => {
                 place.insert(run, (phase, environment));
-                let slot = latest.entry((phase, environment)).or_insert((*epoch, *state));
+                // It goes no further before what comes before it is complete again.
+                let stands = *state == RunState::Soaking && step < steps;
+                let slot = latest.entry((phase, environment)).or_insert((*epoch, *state, stands));
                 if *epoch >= slot.0 {
-                    *slot = (*epoch, *state);
+                    *slot = (*epoch, *state, stands);
                 }
             }
             Trace::Written(write) if write.kind == StampKind::Raised => {
                 let own = place.get(write.run.as_str());
-                let other = latest.iter().find(|(key, (_, state))| {
+                let other = latest.iter().find(|(key, (_, state, stands))| {
                     Some(*key) != own
+                        && !(*stands && write.epoch > 1)
                         && !matches!(
                             state,
                             RunState::Completed | RunState::Finished | RunState::Gating | RunState::Skipped
                         )
                 });
-                if let Some(((phase, environment), (_, state))) = other {
+                if let Some(((phase, environment), (_, state, _))) = other {
                     return broken(8, format!("{} was raised while {phase} {environment} was {state}", write.place));
                 }
             }
@@ -452,6 +458,7 @@ mod tests {
             opened_at: None,
             state,
             step,
+            steps: step,
             decision: None,
         }
     }

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use crate::api::{Gate, Time};
 
 use super::flip::again_at;
-use super::gate::rest_gates;
+use super::gate::rise_gates;
 use super::state::{Flip, Run, Stage};
 use super::step::Pass;
 use super::target::TargetReading;
@@ -14,7 +14,7 @@ impl Pass<'_> {
     /// Raises a flag whose soak is over to its next step, where people and the calendar let it. What keeps it from that is
     /// waited for where it is, watched as before.
     pub(super) fn rise(&mut self, run: &mut Run, flip: Flip, rolled_out: Time, reason: &str) {
-        let found = rest_gates(self.view, &self.stops(), &self.state, run, self.now);
+        let found = rise_gates(self.view, &self.stops(), &self.state, run, self.now);
         let mut waits = found.waits.clone();
         let mut versions = Vec::new();
         for target in &flip.armed.targets {

@@ -314,6 +314,7 @@ impl World {
             opened_at: run.spec.opened_by.as_ref().map(|o| o.at),
             state: status.state,
             step: status.step.as_ref().map_or(0, |s| s.number),
+            steps: status.step.as_ref().map_or(0, |s| s.of),
             decision: status.attempt.as_ref().map(|a| a.decision.clone()),
         });
     }

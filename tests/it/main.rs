@@ -16,6 +16,7 @@ mod calendar;
 mod contract;
 mod crds;
 mod elsewhere;
+mod evidence;
 mod fixture;
 mod generated;
 mod journey;

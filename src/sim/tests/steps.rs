@@ -239,3 +239,35 @@ pub(super) fn steps_that_fall_and_keys_that_meet_are_refused() {
     same.spec.flags[0].targets[0].config_map.iter_mut().for_each(|t| t.percent_key = Some("FLAG".to_owned()));
     expect!["Environment conduit/eu lists FLAG for the percentage of ConfigMap conduit/flags-eu key FLAG, which is written as something else"].assert_eq(&wrong(&three(), same));
 }
+
+#[test]
+fn more_users_wait_for_what_came_before_to_be_complete_again() {
+    let mut plan = schedule(&["a", "b"]);
+    plan.spec.phases[1].steps = serde_json::from_value(json!([{ "percent": 10 }, { "percent": 100 }])).expect("steps");
+    let world = World::new(&plan, vec![config_map("a"), in_parts(config_map("b"))], start(), 1);
+    let undone = |w: &mut World| {
+        w.plan(minute(45), Act::Undo("a", 0));
+        w.plan(minute(50), Act::Retry);
+    };
+    live(world, undone, &expect![[r#"
+        05-05 09:00:02  1 a          Gating → Flipping          every gate is open
+        05-05 09:00:03  1 a          Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:00:23  1 a          Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 09:30:23  1 a          Soaking → Completed        soaked for 30m: every check passes
+        05-05 09:30:25  2 b          Gating → Flipping          every gate is open
+        05-05 09:30:26  2 b          Flipping → Verifying       the flag is up at 10 %; its pods are not proven yet
+        05-05 09:30:46  2 b          Verifying → Soaking        the rollout is complete at 10 %; soaks for 30m
+        05-05 09:45:06  1 a          Completed → RollingBack    ConfigMap conduit/flags-a key FLAG was set to "false" by field manager kubectl-rollout at 2025-05-05 09:45:00 UTC: that is a rollback by a person [kubectl-rollout]
+        05-05 09:45:26  1 a          RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-a are back on the old value
+        05-05 09:50:01  1 a #2       Gating → Flipping          every gate is open; epoch opened by Intervention order-1
+        05-05 09:50:02  1 a #2       Flipping → Verifying       the flag is up; its pods are not proven yet
+        05-05 09:50:22  1 a #2       Verifying → Soaking        the rollout is complete; soaks for 30m
+        05-05 10:20:22  2 b          Soaking → Flipping         soaked for 30m at 10 %: every check passes; goes to 100 %
+        05-05 10:20:22  1 a #2       Soaking → Completed        soaked for 30m: every check passes
+        05-05 10:20:23  2 b          Flipping → Verifying       the flag is up at 100 %; its pods are not proven yet
+        05-05 10:20:43  2 b          Verifying → Soaking        the rollout is complete at 100 %; soaks for 30m
+        05-05 10:50:43  2 b          Soaking → Completed        soaked for 30m at 100 %: every check passes
+        05-05 10:50:43  2 b          Completed → Finished       the schedule is complete
+        05-05 10:50:43  1 a #2       Completed → Finished       the schedule is complete
+    "#]]);
+}

@@ -158,7 +158,13 @@ impl Story {
     fn peaceful(&self) -> bool {
         let bad = |s: &Sample| *s == Sample::Bad;
         let timely = self.calendar.is_none() && self.hours.is_none() && self.course != Course::NoReturn;
-        timely && self.acts.is_empty() && self.regression.is_none() && !self.samples.iter().any(|(.., s)| bad(s))
+        // Where most requests fail, a flip may arrive in part and not be completed in time.
+        let hopeful = self.faults.iter().take(4).sum::<u64>() < 600;
+        timely
+            && hopeful
+            && self.acts.is_empty()
+            && self.regression.is_none()
+            && !self.samples.iter().any(|(.., s)| bad(s))
     }
 
     /// Tells the story.
