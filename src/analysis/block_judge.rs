@@ -1,13 +1,11 @@
-//! From what people wrote of a statistical check to its judge, and from what it found to what people read.
+//! From what people wrote of a statistical check to its judge.
 
 use serde::{Deserialize, Serialize};
 
-use super::number;
 use super::statistics::{
     self as stats, Baseline, BurnRate, BurnWindow, Comparison, Count, CountBaseline, CountJudge, Finding, Limit,
-    Reference, Restarts, RollbackWhen, Scale, ShiftRule, Trim, Undecided, Verdict,
+    Reference, Restarts, RollbackWhen, Scale, ShiftRule, Trim,
 };
-use super::{Inconclusive, Outcome};
 use crate::api::{self, Check, CheckKind, Duration, PromoteWhen, Values};
 
 /// Seconds of an hour and of a day.
@@ -30,7 +28,7 @@ const SEEN_BEFORE: usize = 2;
 const NO_DAYS: &str = "of earlier days at the same time too little is known; wait for one, or set history to 0s and drift to how far the level wanders";
 
 /// Why a narrow limit cannot be judged without days of history.
-const NO_DRIFT: &str = "too few days before are known to say how the level drifts by itself, so a narrow limit cannot be judged; set drift, or wait for the days";
+pub(super) const NO_DRIFT: &str = "too few days before are known to say how the level drifts by itself, so a narrow limit cannot be judged; set drift, or wait for the days";
 
 /// What was seen of one block: the value, and what it is divided by or held against, or nothing.
 ///
@@ -41,13 +39,13 @@ pub struct Seen(pub f32, pub f32);
 /// The judge of a check that judges by blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judge {
-    kind: Kind,
-    block: Duration,
-    promote_when: PromoteWhen,
+    pub(super) kind: Kind,
+    pub(super) block: Duration,
+    pub(super) promote_when: PromoteWhen,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     Baseline(Baseline),
     /// With what shows whether the arm beside has moved.
     Comparison(Box<(Comparison, Baseline)>),
@@ -230,26 +228,6 @@ impl Judge {
         }
     }
 
-    /// What can be told after so many blocks, for people to read before the flip: `resolves ±9 % after 1d`. Nothing for what
-    /// needs no past.
-    pub fn resolves(&self, learnt: &Learnt, after: Duration) -> Option<String> {
-        let blocks = usize::try_from(after.as_seconds() / self.block.as_seconds().max(1)).unwrap_or(0).max(1);
-        let shift = |rule: &ShiftRule, reference: &Reference| {
-            let found = rule.resolution(reference, blocks);
-            format!("tells ±{} after {after}", told(found, matches!(rule.scale, Scale::Raw)))
-        };
-        match (&self.kind, learnt) {
-            (Kind::Baseline(b), Learnt::Level(reference)) => Some(shift(&b.rule, reference)),
-            (Kind::Comparison(arms), Learnt::Arms(difference, _)) => Some(shift(&arms.0.rule, difference)),
-            (Kind::Counts(judge, _), Learnt::Counts(baseline)) => {
-                let rate = told(baseline.sum.bad / baseline.sum.total, false);
-                let allowed: Vec<_> = judge.allowed(baseline).into_iter().map(|rate| told(rate, false)).collect();
-                Some(format!("was {rate}, and what is beyond {} is found", allowed.join(" or ")))
-            }
-            _ => None,
-        }
-    }
-
     /// Whether the limit is too narrow for what can be told after so long: a change of that size may never be found.
     pub fn is_blind(&self, learnt: &Learnt, after: Duration) -> bool {
         let blocks = usize::try_from(after.as_seconds() / self.block.as_seconds().max(1)).unwrap_or(0).max(1);
@@ -260,65 +238,6 @@ impl Judge {
         };
         let wanted = if matches!(rule.scale, Scale::Raw) { rule.limit.absolute } else { rule.limit.relative };
         wanted.is_some_and(|limit| rule.resolution(reference, blocks) > limit)
-    }
-
-    /// What a finding comes to, and what people are told of it.
-    pub fn says(&self, finding: &Finding) -> (Outcome, String) {
-        let outcome = match finding.verdict {
-            Verdict::Breach => Outcome::Breach,
-            Verdict::Proven => Outcome::Pass,
-            Verdict::Undecided(Undecided::Open) if self.promote_when == PromoteWhen::NotBreached => Outcome::Pass,
-            Verdict::Undecided(why) => Outcome::Inconclusive(match why {
-                Undecided::Open => Inconclusive::Unproven,
-                Undecided::TooFew => Inconclusive::TooFew,
-                Undecided::ReferenceMoved => Inconclusive::ReferenceMoved,
-                Undecided::NoBaseline | Undecided::NoDrift | Undecided::Ties | Undecided::Autocorrelated => {
-                    Inconclusive::NoBaseline
-                }
-            }),
-        };
-        (outcome, self.sentence(finding))
-    }
-
-    fn sentence(&self, finding: &Finding) -> String {
-        let blocks = format!("{} blocks of {}", finding.blocks, self.block);
-        let raw = match &self.kind {
-            Kind::Baseline(Baseline { rule, .. }) => matches!(rule.scale, Scale::Raw),
-            Kind::Comparison(arms) => matches!(arms.0.rule.scale, Scale::Raw),
-            Kind::Counts(..) | Kind::Burn(_) => false,
-        };
-        let of = |value: Option<f64>| match (value, &self.kind) {
-            (None, _) => "unknown".to_owned(),
-            (Some(value), Kind::Burn(_)) => number(value),
-            (Some(value), Kind::Counts(..)) => told(value, false),
-            (Some(value), _) => signed(value, raw),
-        };
-        let (estimate, limit) = (of(finding.estimate), of(finding.limit));
-        let sure = match (finding.lower, finding.upper) {
-            (Some(_), Some(_)) => format!(" (between {} and {})", of(finding.lower), of(finding.upper)),
-            _ => String::new(),
-        };
-        let what = match &self.kind {
-            Kind::Baseline(_) => "against the time before the flip",
-            Kind::Comparison(_) => "against the reference",
-            Kind::Counts(..) => "of all",
-            Kind::Burn(_) => "times what the error budget allows",
-        };
-        match finding.verdict {
-            Verdict::Breach => format!("{estimate} {what}{sure} over {blocks}, beyond {limit}"),
-            Verdict::Proven => format!("{estimate} {what}{sure} over {blocks}, shown to be within {limit}"),
-            Verdict::Undecided(Undecided::Open) => {
-                format!("{estimate} {what}{sure} over {blocks}, not shown to be beyond {limit} nor within it")
-            }
-            Verdict::Undecided(Undecided::TooFew) => "too few blocks yet to say anything".to_owned(),
-            Verdict::Undecided(Undecided::NoDrift) => NO_DRIFT.to_owned(),
-            Verdict::Undecided(Undecided::ReferenceMoved) => format!(
-                "the reference itself has moved by more than {limit} since the flip: both may be harmed, and nothing can be said of the difference"
-            ),
-            Verdict::Undecided(Undecided::NoBaseline | Undecided::Ties | Undecided::Autocorrelated) => {
-                "nothing is known of the time before the flip".to_owned()
-            }
-        }
     }
 }
 
@@ -367,18 +286,10 @@ fn counts(blocks: &[Option<Seen>]) -> Vec<Option<Count>> {
     blocks.iter().map(|b| b.map(|Seen(bad, total)| Count { bad: f64::from(bad), total: f64::from(total) })).collect()
 }
 
-/// A part in percent, or a plain number.
-fn told(value: f64, plain: bool) -> String {
-    if plain { number(value) } else { format!("{} %", number(value * 100.0)) }
-}
-
-fn signed(value: f64, plain: bool) -> String {
-    format!("{}{}", if value > 0.0 { "+" } else { "" }, told(value, plain))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::{Inconclusive, Outcome};
     use serde_json::json;
 
     fn judge(kind: serde_json::Value) -> Judge {

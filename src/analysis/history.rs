@@ -17,6 +17,7 @@ const MOST_STRETCHES: usize = 12;
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistoryLedger {
     check: Check,
+    prometheus: PrometheusSource,
     judge: Judge,
     blocks: Blocks<Seen>,
     /// Why the last question was not answered.
@@ -38,6 +39,7 @@ impl HistoryLedger {
         let start = on_grid(check, block.delta(), now) - judge.history().delta();
         Some(Self {
             check: check.clone(),
+            prometheus: prometheus.clone(),
             judge,
             blocks: Blocks { start, block, values: Vec::new() },
             failed: None,
@@ -48,9 +50,10 @@ impl HistoryLedger {
         })
     }
 
-    /// Whether it is about this check, judged so.
-    pub fn is_about(&self, check: &Check, alpha: f64, after: Duration) -> bool {
-        self.check == *check && self.after == after && Judge::of(check, alpha).as_ref() == Some(&self.judge)
+    /// Whether it is about this check, asked there and judged so.
+    pub fn is_about(&self, check: &Check, alpha: f64, prometheus: &PrometheusSource, after: Duration) -> bool {
+        let same = self.check == *check && self.prometheus == *prometheus && self.after == after;
+        same && Judge::of(check, alpha).as_ref() == Some(&self.judge)
     }
 
     /// The check.

@@ -5,6 +5,7 @@
 
 mod block_fold;
 mod block_judge;
+mod block_words;
 mod captured;
 mod coverage;
 mod history;

@@ -87,7 +87,7 @@ impl Check {
             Some(CheckKind::Threshold(t)) => match (&t.query, &t.ratio) {
                 (Some(query), _) => ("threshold", [("query", query.as_str()), ("", "")]),
                 (None, Some(r)) => ("threshold", r.queries()),
-                (None, None) => return Queries::default(),
+                (None, None) => ("threshold", [("", ""), ("", "")]),
             },
             Some(CheckKind::Baseline(b)) => ("baseline", [("query", b.query.as_str()), ("", "")]),
             Some(CheckKind::Comparison(c)) => {

@@ -26,7 +26,7 @@ impl FlipPlan {
     fn ledgers(&self, known: &[Arc<HistoryLedger>], now: Time) -> Vec<Arc<HistoryLedger>> {
         let Some(prometheus) = &self.prometheus else { return Vec::new() };
         let ledger = |check: &Check| {
-            let known = known.iter().find(|k| k.is_about(check, self.alpha, self.soaks));
+            let known = known.iter().find(|k| k.is_about(check, self.alpha, prometheus, self.soaks));
             known.cloned().or_else(|| HistoryLedger::new(check, self.alpha, prometheus, self.soaks, now).map(Arc::new))
         };
         self.checks.iter().filter_map(ledger).collect()

@@ -249,7 +249,10 @@ fn more_users_wait_for_what_came_before_to_be_complete_again() {
         w.plan(minute(45), Act::Undo("a", 0));
         w.plan(minute(50), Act::Retry);
     };
-    live(world, undone, &expect![[r#"
+    live(
+        world,
+        undone,
+        &expect![[r#"
         05-05 09:00:02  1 a          Gating → Flipping          every gate is open
         05-05 09:00:03  1 a          Flipping → Verifying       the flag is up; its pods are not proven yet
         05-05 09:00:23  1 a          Verifying → Soaking        the rollout is complete; soaks for 30m
@@ -269,5 +272,6 @@ fn more_users_wait_for_what_came_before_to_be_complete_again() {
         05-05 10:50:43  2 b          Soaking → Completed        soaked for 30m at 100 %: every check passes
         05-05 10:50:43  2 b          Completed → Finished       the schedule is complete
         05-05 10:50:43  1 a #2       Completed → Finished       the schedule is complete
-    "#]]);
+    "#]],
+    );
 }

@@ -51,7 +51,8 @@ pub fn law(about: &About, body: &Value) -> Option<Law> {
             epoch: run.spec.epoch,
             opened_at: run.spec.opened_by.map(|o| o.at),
             state: status.state,
-            step: status.step.map_or(0, |s| s.number),
+            step: status.step.as_ref().map_or(0, |s| s.number),
+            steps: status.step.map_or(0, |s| s.of),
             decision: status.attempt.map(|a| a.decision),
         };
         return Some(Law { schedule: run.spec.schedule.uid, trace });
