@@ -109,8 +109,11 @@ async fn gather(client: &Client, namespace: &str, name: &str) -> Result<Explanat
     Ok(explanation)
 }
 
-/// Asks the checks of a raised environment, as the controller would now.
+/// What the checks of an environment will be able to tell, before its flip; afterwards they are asked, as the controller would.
 async fn evidence(client: &Client, prometheus: &Prometheus, run: &MigrationRun) -> Vec<String> {
+    if let Some(status) = run.status.as_ref().filter(|s| s.state == RunState::Gating) {
+        return status.preflight.iter().map(|p| format!("{}: {}", p.check, p.message)).collect();
+    }
     let status = run.status.as_ref().filter(|s| matches!(s.state, RunState::Soaking | RunState::Completed));
     let Some((armed, rolled_out)) = status.and_then(|s| Some((s.armed.as_ref()?, s.rolled_out?))) else {
         return Vec::new();

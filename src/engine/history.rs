@@ -101,7 +101,9 @@ impl Pass<'_> {
         let each = room::each(all.len());
         let told = all.iter().filter_map(|ledger| {
             let (message, blind) = ledger.preview()?;
-            let mut message = message.to_owned();
+            let blinded =
+                "; its limit is narrower, so a change of that size may never be found, nor shown not to be there";
+            let mut message = format!("{message}{}", if blind { blinded } else { "" });
             room::shorten(&mut message, each);
             Some(Preflight { check: ledger.check().name.clone(), message, blind })
         });

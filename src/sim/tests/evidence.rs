@@ -194,3 +194,17 @@ fn no_fate_of_a_write_loses_what_was_seen_before_the_flip() {
         }
     }
 }
+
+#[test]
+fn blocks_that_are_missing_cover_nothing_and_are_no_breach() {
+    for sample in [Sample::Empty, Sample::NotANumber, Sample::Several, Sample::Partial, Sample::Stale] {
+        let mut world = world(&four());
+        world.metrics.say("eu", minute(60), minute(150), sample);
+        world.run_until(minute(4 * 60 + 30)).expect("no law is broken");
+        let run = world.latest().pop().expect("a run");
+        let state = run.status.as_ref().expect("a status").state;
+        assert_eq!((state, values(&world).as_str()), (RunState::Soaking, "eu=\"true\""), "{sample:?}\n{}", world.timeline());
+        world.run_until(minute(8 * 60)).expect("no law is broken");
+        assert!(world.timeline().contains("Completed → Finished"), "{sample:?}\n{}", world.timeline());
+    }
+}
