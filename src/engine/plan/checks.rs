@@ -1,6 +1,7 @@
 //! What is wrong in checks by themselves.
 
 use super::problems::Problems;
+use crate::analysis::Judge;
 use crate::api::{
     Baseline, BurnRate, Check, CheckKind, Comparison, Decimal, Direction, Duration, Limit, MigrationScheduleSpec,
     PhaseKind, Statistical, Values,
@@ -18,6 +19,9 @@ const DAY: i64 = 86_400;
 
 /// The most checks of an environment that judge by blocks: what is kept of them must fit into a ConfigMap.
 const MOST_BY_BLOCKS: usize = 20;
+
+/// The most blocks that are kept of an environment: some 10 bytes each, compressed, of the mebibyte that a ConfigMap holds.
+const MOST_BLOCKS: i64 = 50_000;
 
 /// The interval that a check has where nothing is said.
 const USUAL: Duration = Duration::seconds(30);
@@ -188,6 +192,15 @@ impl Problems {
                     message,
                     "few good checks are better than many: each takes a part of the budget",
                 );
+            }
+            let kept = |c: &&Check| {
+                let history = Judge::of(c, 0.01)?.history();
+                Some(history.as_seconds() / c.step().as_seconds())
+            };
+            let kept: i64 = checks.iter().filter_map(kept).sum();
+            if kept > MOST_BLOCKS {
+                let message = format!("its checks look back on {kept} blocks in all, more than {MOST_BLOCKS}, which is what can be kept");
+                self.add(path.clone(), message, "lengthen their blocks, or shorten their history");
             }
             let steps = steps::of(spec, phase);
             let all: i64 = match steps.as_slice() {
