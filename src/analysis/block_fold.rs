@@ -54,9 +54,9 @@ impl BlockFold {
         Some(self.since.start + self.judge.reach()?.delta())
     }
 
-    /// Takes in what was seen of the block that ends at a moment.
-    pub fn push(&mut self, at: Time, seen: Option<Seen>) {
-        let Some(place) = self.place(at) else { return };
+    /// Takes in what was seen of the block that ends at a moment; says whether it can be judged.
+    pub fn push(&mut self, at: Time, seen: Option<Seen>) -> bool {
+        let Some(place) = self.place(at) else { return false };
         if place >= self.since.values.len() {
             self.since.values.resize(place + 1, None);
         }
@@ -64,6 +64,7 @@ impl BlockFold {
             *slot = seen;
         }
         self.unjudged |= seen.is_some();
+        seen.is_some() && Judge::expects(&self.learnt, place)
     }
 
     /// Judges what came since the last time: the moment of a breach, or of the newest block, with what people are told.
@@ -110,6 +111,11 @@ pub(super) fn seen(check: &Check, answers: &Answers, max_age: Duration) -> Resul
     };
     fresh(answers, max_age)?;
     Ok(block)
+}
+
+/// What is said of a block that is left out: a person overrode the check, or nothing is known to hold it against.
+pub(super) fn left_out() -> Judged {
+    inconclusive(Inconclusive::NoBaseline, "this block is held against nothing".to_owned())
 }
 
 /// What is said of a block that was seen and not judged yet.

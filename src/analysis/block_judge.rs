@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::statistics::{
     self as stats, Baseline, BurnRate, BurnWindow, Comparison, Count, CountBaseline, CountJudge, Finding, Limit,
-    Reference, Restarts, RollbackWhen, Scale, ShiftRule, Trim,
+    Reference, Restarts, RollbackWhen, Scale, ShiftRule, Trim, Verdict,
 };
 use crate::api::{self, Check, CheckKind, Duration, PromoteWhen, Values};
 
@@ -139,19 +139,29 @@ impl Judge {
             Kind::Baseline(b) => with_days(b),
             Kind::Comparison(arms) => with_days(&arms.1).max(blocks(arms.0.window)),
             Kind::Counts(_, window) => blocks(*window),
-            Kind::Burn(_) => Duration::default(),
+            // What burns already is not the flag's doing, and nothing it could be told by.
+            Kind::Burn(judge) => blocks(judge.windows.iter().map(|w| w.long).max().unwrap_or(1)),
         }
     }
 
-    /// For how long after the flip it can say something, where that is not for ever.
+    /// For how long after the flip it can say something, where that is not for ever. A baseline is held against the mean of
+    /// the days before, and how far it drifts was seen over a day: of the next weekend it knows nothing.
     pub fn reach(&self) -> Option<Duration> {
-        let longest = match &self.kind {
-            Kind::Baseline(b) => b.offsets.last(),
-            Kind::Comparison(_) => None,
-            Kind::Counts(..) | Kind::Burn(_) => return None,
-        };
-        let longest = longest.map(|blocks| self.block.as_seconds() * i64::try_from(*blocks).unwrap_or(0));
-        Some(longest.map_or(HORIZON, Duration::seconds))
+        match &self.kind {
+            Kind::Baseline(_) => Some(Duration::seconds(DAY)),
+            Kind::Comparison(_) => Some(HORIZON),
+            Kind::Counts(..) | Kind::Burn(_) => None,
+        }
+    }
+
+    /// Whether something is known of what a block would be without the flip.
+    pub(super) fn expects(learnt: &Learnt, place: usize) -> bool {
+        match learnt {
+            Learnt::Level(reference) | Learnt::Arms(reference, _) => {
+                reference.expected.get(place).is_some_and(Option::is_some)
+            }
+            Learnt::Counts(_) | Learnt::Nothing => true,
+        }
     }
 
     /// The same judge for a rollout that was settled so many blocks after the flip.
@@ -210,7 +220,18 @@ impl Judge {
                 let learnt = CountBaseline::learn(&counts).filter(|_| there >= least);
                 learnt.map(Learnt::Counts).ok_or_else(|| seen(least, *window))
             }
-            Kind::Burn(_) => Ok(Learnt::Nothing),
+            Kind::Burn(judge) => {
+                let before = counts(before);
+                if before.last().copied().flatten().is_none() {
+                    return Err("the newest block is not there".to_owned());
+                }
+                let judge = BurnRate { settle: 0, max_consumed: None, ..judge.clone() };
+                let found = judge.judge(&before);
+                match found.verdict {
+                    Verdict::Breach => Err(format!("it burns already: {}", self.sentence(&found))),
+                    Verdict::Proven | Verdict::Undecided(_) => Ok(Learnt::Nothing),
+                }
+            }
         }
     }
 
@@ -219,8 +240,12 @@ impl Judge {
         match (&self.kind, learnt) {
             (Kind::Baseline(b), Learnt::Level(reference)) => b.judge(Some(reference), &values(since)),
             (Kind::Comparison(arms), Learnt::Arms(difference, past)) => {
+                // Of the reference, too, only the first day can be held against the days before.
+                let within = arms.1.rule.restarts.settle.max(arms.1.day);
                 let beside = past.as_ref().map(|past| (&arms.1, past));
-                arms.0.judge(Some(difference), (&values(since), &besides(since)), beside)
+                let moved = beside.filter(|_| !since.is_empty());
+                let first_day: Vec<_> = besides(since).into_iter().take(within).collect();
+                arms.0.judge_beside(Some(difference), (&values(since), &besides(since)), moved, &first_day)
             }
             (Kind::Counts(judge, _), Learnt::Counts(baseline)) => judge.judge(Some(baseline), &counts(since)),
             (Kind::Burn(judge), _) => judge.judge(&counts(since)),
@@ -393,9 +418,14 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_needs_no_past_and_begins_where_it_is_told_to() {
+    fn a_budget_must_not_burn_before_and_begins_where_it_is_told_to() {
         let judge = judge(json!({ "burnRate": { "ratio": { "bad": "b", "total": "t" }, "objective": "0.999" } }));
-        assert_eq!((judge.history(), judge.reach()), (Duration::default(), None));
+        assert_eq!((judge.history().as_seconds(), judge.reach()), (6 * HOUR, None));
+        let fine = [Some(Seen(0.0, 3_000.0)); 72];
+        assert_eq!(judge.learn(&fine, 1), Ok(Learnt::Nothing));
+        assert_eq!(judge.learn(&[None; 72], 1), Err("the newest block is not there".to_owned()));
+        let burning = judge.learn(&[Some(Seen(300.0, 3_000.0)); 72], 1).expect_err("it burns");
+        assert!(burning.starts_with("it burns already: 100 times what the error budget allows"), "{burning}");
         let mut since = vec![Some(Seen(3_000.0, 3_000.0)); 6];
         since.extend([Some(Seen(0.0, 3_000.0)); 30]);
         assert_eq!(judge.says(&judge.judge(&Learnt::Nothing, &since)).0, Outcome::Breach);

@@ -16,7 +16,11 @@ impl Judge {
         };
         match (&self.kind, learnt) {
             (Kind::Baseline(b), Learnt::Level(reference)) => Some(shift(&b.rule, reference)),
-            (Kind::Comparison(arms), Learnt::Arms(difference, _)) => Some(shift(&arms.0.rule, difference)),
+            (Kind::Comparison(arms), Learnt::Arms(difference, past)) => {
+                let known = past.as_ref().is_some_and(|past| past.drift.is_some());
+                let told = shift(&arms.0.rule, difference);
+                Some(if known { told } else { format!("{told}; too little is known of the reference to see it move") })
+            }
             (Kind::Counts(judge, _), Learnt::Counts(baseline)) => {
                 let rate = told(baseline.sum.bad / baseline.sum.total, false);
                 let allowed: Vec<_> = judge.allowed(baseline).into_iter().map(|rate| told(rate, false)).collect();
@@ -44,7 +48,7 @@ impl Judge {
         (outcome, self.sentence(finding))
     }
 
-    fn sentence(&self, finding: &Finding) -> String {
+    pub(super) fn sentence(&self, finding: &Finding) -> String {
         let blocks = format!("{} blocks of {}", finding.blocks, self.block);
         let raw = match &self.kind {
             Kind::Baseline(Baseline { rule, .. }) => matches!(rule.scale, Scale::Raw),

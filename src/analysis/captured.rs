@@ -41,11 +41,6 @@ impl Captured {
         Self { check: check.name.clone(), query: queries.value.1.to_owned(), beside, blocks }
     }
 
-    /// Nothing was seen: what comes begins at this moment.
-    pub fn nothing(check: &Check, start: Time) -> Self {
-        Self::new(check, Blocks { start, block: check.step(), values: Vec::new() })
-    }
-
     /// When the last block ends.
     pub fn end(&self) -> Time {
         let blocks = i64::try_from(self.blocks.values.len()).unwrap_or(0);

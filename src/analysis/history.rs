@@ -22,6 +22,8 @@ pub struct HistoryLedger {
     blocks: Blocks<Seen>,
     /// Why the last question was not answered.
     failed: Option<String>,
+    /// How many blocks are left out because the flag was up.
+    raised: usize,
     /// How many moments are asked for at once.
     at_once: usize,
     max_age: Duration,
@@ -34,7 +36,7 @@ pub struct HistoryLedger {
 impl HistoryLedger {
     /// An empty one, of a check whose judge wants some; nothing for the others.
     pub fn new(check: &Check, alpha: f64, prometheus: &PrometheusSource, after: Duration, now: Time) -> Option<Self> {
-        let judge = Judge::of(check, alpha).filter(|judge| judge.history() > Duration::default())?;
+        let judge = Judge::of(check, alpha)?;
         let block = judge.block();
         let start = on_grid(check, block.delta(), now) - judge.history().delta();
         Some(Self {
@@ -43,6 +45,7 @@ impl HistoryLedger {
             judge,
             blocks: Blocks { start, block, values: Vec::new() },
             failed: None,
+            raised: 0,
             at_once: MOST_AT_ONCE,
             max_age: CheckLedger::max_age(prometheus.scrape_interval),
             after,
@@ -95,13 +98,23 @@ impl HistoryLedger {
         self.failed = Some(judged.sentence.clone());
     }
 
-    /// Learns from what came, and forgets what is older than its judge looks back.
-    pub fn conclude(&mut self) {
+    /// Learns from what came, and forgets what is older than its judge looks back, and what was seen while the flag was up.
+    pub fn conclude(&mut self, up: &[(Time, Time)]) {
         let block = self.blocks.block.as_seconds().max(1);
         let wanted = usize::try_from(self.judge.history().as_seconds() / block).unwrap_or(0);
         let surplus = self.blocks.values.len().saturating_sub(wanted);
         self.blocks.values.drain(..surplus);
         self.blocks.start += TimeDelta::seconds(block.saturating_mul(i64::try_from(surplus).unwrap_or(0)));
+        let (start, length) = (self.blocks.start, TimeDelta::seconds(block));
+        self.raised = 0;
+        let mut from = start;
+        for value in &mut self.blocks.values {
+            if up.iter().any(|(since, until)| from < *until && from + length > *since) {
+                self.raised += 1;
+                *value = None;
+            }
+            from += length;
+        }
         self.known = self
             .judge
             .learn(&self.blocks.values, 1)
@@ -115,9 +128,15 @@ impl HistoryLedger {
             let why = self.failed.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             return Some(format!("check {name}: the time before the flip is being read{why}"));
         }
-        let why = self.known.as_ref().err()?;
-        let last = self.failed.as_ref().map(|why| format!("; of the last block, {why}")).unwrap_or_default();
-        Some(format!("check {name}: nothing to compare with: {why}{last}"))
+        let last = self.failed.as_ref().map(|why| format!("of the newest block, {why}"));
+        match (&self.known, last) {
+            (Err(why), last) => {
+                let last = last.map(|last| format!("; {last}")).unwrap_or_default();
+                let raised = if self.raised == 0 { "" } else { "; time in which the flag was up is left out" };
+                Some(format!("check {name}: nothing to compare with: {why}{raised}{last}"))
+            }
+            (Ok(_), last) => Some(format!("check {name}: {}", last?)),
+        }
     }
 
     /// What can be told after the soak, for people to read; and whether that is less than the check asks for.

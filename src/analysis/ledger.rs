@@ -84,6 +84,9 @@ pub struct CheckLedger {
     first: Time,
     next: Time,
     coverage: Coverage,
+    rolled_out: Time,
+    /// The last moment of which something can be said, where there is one.
+    until: Option<Time>,
     fold: Fold,
     latest: Option<Latest>,
     latched: Option<Latched>,
@@ -110,16 +113,19 @@ impl CheckLedger {
         let scrape = prometheus.scrape_interval;
         let step = check.step().delta();
         let first = on_grid(check, step, settled + Self::first_window(check, scrape).delta() + step - SECOND);
-        let (mut next, mut latest) = (first, None);
+        let (mut next, mut latest, mut until) = (first, None, None);
         let fold = match Judge::of(check, alpha) {
             None => Fold::Streak(Streak::default()),
             Some(judge) => {
-                let without_past = judge.history() == Duration::default();
-                let begun = on_grid(check, step, rolled_out);
-                let nothing = Captured::nothing(check, begun);
-                let captured = if without_past { Ok(&nothing) } else { captured.map_err(ToOwned::to_owned) };
-                match captured.and_then(|captured| BlockFold::new(judge, captured, first)) {
-                    Ok(fold) => Fold::Blocks(Box::new(fold)),
+                match captured.map_err(ToOwned::to_owned).and_then(|kept| BlockFold::new(judge, kept, first)) {
+                    Ok(fold) => {
+                        until = fold.until();
+                        if until.is_some_and(|until| first > until) {
+                            next = first + NEVER;
+                            latest = Some(Latest { at: rolled_out, judged: block_fold::unjudged() });
+                        }
+                        Fold::Blocks(Box::new(fold))
+                    }
                     Err(why) => {
                         next = first + NEVER;
                         let outcome = Outcome::Error(AnswerError::Baseline);
@@ -136,6 +142,8 @@ impl CheckLedger {
             first,
             next,
             coverage: Coverage::new(rolled_out),
+            rolled_out,
+            until,
             fold,
             latest,
             latched: None,
@@ -234,8 +242,7 @@ impl CheckLedger {
         self.at_once = (self.at_once * 2).min(MOST_AT_ONCE);
         let judged = self.measured(answers);
         if judged.outcome.covers() {
-            let from = if answers.at == self.first { self.settled } else { answers.at - self.step() };
-            self.coverage.cover(from.max(self.settled), answers.at);
+            self.coverage.cover(self.speaks_from(answers.at), answers.at);
         }
         self.went_on(answers.at);
         let forgiven = self.is_forgiven(answers.at);
@@ -259,8 +266,9 @@ impl CheckLedger {
         match (&mut self.fold, &self.check.threshold) {
             (Fold::Blocks(blocks), _) => {
                 let block = block_fold::seen(&self.check, answers, self.max_age);
-                blocks.push(answers.at, block.as_ref().ok().copied().filter(|_| !forgiven));
-                block.map_or_else(|judged| judged, |_| block_fold::unjudged())
+                let judged = blocks.push(answers.at, block.as_ref().ok().copied().filter(|_| !forgiven));
+                let fine = if judged { block_fold::unjudged } else { block_fold::left_out };
+                block.map_or_else(|judged| judged, |_| fine())
             }
             (_, Some(threshold)) => judge_briefly(threshold, answers, self.max_age),
             (_, None) => block_fold::unjudged(),
@@ -269,11 +277,16 @@ impl CheckLedger {
 
     fn went_on(&mut self, at: Time) {
         self.next = at + self.step();
-        if let Fold::Blocks(blocks) = &self.fold
-            && blocks.until().is_some_and(|until| self.next > until)
-        {
+        if self.until.is_some_and(|until| self.next > until) {
             self.next = self.first + NEVER;
         }
+    }
+
+    /// From when on a measurement speaks: the first of a growing window for all the time since the rollout settled, a block
+    /// for itself.
+    fn speaks_from(&self, at: Time) -> Time {
+        let grows = self.check.block().is_none() && at == self.first;
+        if grows { self.settled } else { (at - self.step()).max(self.settled) }
     }
 
     /// Judges the blocks that came. To be called when everything that came was absorbed: a judge looks at all blocks at
@@ -333,8 +346,7 @@ impl CheckLedger {
     /// Notes measurements that were all alike.
     fn alike(&mut self, from: Time, at: Time, moments: i64, judged: Judged) {
         if judged.outcome.covers() {
-            let from = if from == self.first { self.settled } else { from - self.step() };
-            self.coverage.cover(from.max(self.settled), at);
+            self.coverage.cover(self.speaks_from(from), at);
         }
         self.at_once = (self.at_once << moments.min(10)).min(MOST_AT_ONCE);
         self.went_on(at);
@@ -367,7 +379,14 @@ impl CheckLedger {
 
     /// What the evidence still lacks for a soak to end, in a sentence; nothing where it is over.
     pub fn missing(&self, soak: Duration, now: Time) -> Option<String> {
-        self.coverage.missing(soak, now, self.latest.as_ref().map_or(now, |l| l.at))
+        let looked = self.latest.as_ref().map_or(now, |l| l.at);
+        let Some(until) = self.until.filter(|until| self.rolled_out + soak.delta() > *until) else {
+            return self.coverage.missing(soak, now, looked);
+        };
+        // What it can judge of the soak: the rest is watched by others.
+        let own = Duration::seconds((until - self.rolled_out).num_seconds());
+        let over = own == Duration::default() || now < until;
+        if over { None } else { self.coverage.missing(own, now, looked) }
     }
 
     /// Why this check does not let a soak end now, where it does not.

@@ -157,7 +157,7 @@ pub struct ErrorBudget {
     /// The period of the objective.
     #[serde(default = "default_period")]
     pub period: Duration,
-    /// How much of the period's budget may be used since the flip.
+    /// How much of the period's budget may be used since the flip, or since its latest step.
     pub max_consumed: Share,
 }
 

@@ -234,7 +234,7 @@ impl JsonSchema for Share {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]{1,6}(\\.[0-9]{1,6})?%$", "maxLength": 24 })
+        json_schema!({ "type": "string", "pattern": "^([1-9][0-9]{0,5}(\\.[0-9]{1,6})?|0\\.[0-9]{0,5}[1-9])%$", "maxLength": 24 })
     }
 }
 

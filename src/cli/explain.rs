@@ -11,7 +11,7 @@ use crate::analysis::{CheckLedger, Outcome, judge};
 use crate::api::{Armed, ConditionStatus, MigrationRun, OverrideStatus, PendingAction, Percent, RunState, Time, Wait};
 use crate::engine::calendar::distance;
 use crate::engine::history::alpha_of;
-use crate::engine::{KeptKey, Measure, Question, due_questions};
+use crate::engine::{KeptKey, Measure, Measured, Question, due_questions};
 use crate::shell::kept;
 use crate::shell::prometheus::Prometheus;
 
@@ -156,14 +156,21 @@ async fn asked(prometheus: &Prometheus, run: &MigrationRun, armed: &Armed, mut l
             Some(_) => due_questions(&ledger, now),
         },
     };
-    let measured = prometheus.measure(&measure).await;
+    let mut measured = prometheus.measure(&measure).await;
     let judged = match (&check.threshold, measured.answers.first()) {
         (_, None) => None,
         (Some(threshold), Some(answers)) => {
             Some(judge(threshold, answers, CheckLedger::max_age(armed.prometheus.scrape_interval)))
         }
         (None, Some(_)) => {
-            measured.answers.iter().for_each(|answers| ledger.absorb(answers));
+            // A range holds a thousand blocks, and a soak may have more.
+            while !measured.answers.is_empty() {
+                measured.answers.iter().for_each(|answers| ledger.absorb(answers));
+                let questions = due_questions(&ledger, now);
+                let rest = Measure { questions, ..measure.clone() };
+                measured =
+                    if rest.questions.is_empty() { Measured::default() } else { prometheus.measure(&rest).await };
+            }
             ledger.conclude();
             ledger.latest().map(|l| l.judged.clone())
         }

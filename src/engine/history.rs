@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use super::decision::Keep;
 use super::plan::FlipPlan;
 use super::probe::{GATE_POLL, KeptKey, Measure, Probe, Question};
 use super::room;
 use super::state::{Flip, Run, Stage, State};
 use super::step::{Pass, steady};
-use super::target::digest;
+use super::target::{TargetReading, digest};
 use super::view::View;
 use crate::analysis::{Baselines, HistoryLedger, Judged, Outcome, sha256};
-use crate::api::{Armed, Check, Duration, Kept, OnBreach, Preflight, Share, Time};
+use crate::api::{Armed, Check, Duration, Kept, OnBreach, Preflight, RunState, Share, Time};
 
 /// How likely all checks of a run together may roll a harmless flip back, where nothing is said.
 const BUDGET: f64 = 0.05;
+
+/// After how long something that could not be kept is tried again.
+const TRIED_AGAIN: TimeDelta = TimeDelta::minutes(1);
 
 /// Each check's part of what may go wrong: those that can roll a flag back share it, and every step of a flip is judged anew.
 pub fn alpha(budget: Option<&Share>, checks: &[Check], steps: usize) -> f64 {
@@ -69,6 +74,10 @@ pub(super) fn ask_kept(state: &State, run: &Run, flip: &Flip) -> Option<Probe> {
 
 /// What is missing of the time before the flip, in sentences.
 pub(super) fn missing(view: &View, state: &State, run: &Run, flip: &FlipPlan, now: Time) -> Vec<String> {
+    let refused = state.ledgers.get(&run.name).and_then(|l| l.unkept.as_ref());
+    if let Some((_, why)) = refused.filter(|(at, _)| now < *at + TRIED_AGAIN) {
+        return vec![format!("what was seen before the flip could not be kept: {why}")];
+    }
     let counts = |ledger: &&Arc<HistoryLedger>| view.counts(run, ledger.check(), now);
     ledgers(state, run, flip, now).iter().filter(counts).filter_map(|ledger| ledger.missing(now)).collect()
 }
@@ -78,18 +87,19 @@ impl Pass<'_> {
     pub(super) fn read_history(&mut self, run: &mut Run) {
         let Some(flip) = self.view.flip_plan(run) else { return };
         let mut all = ledgers(&self.state, run, flip, self.now);
+        let up = self.was_up(run, flip);
         for ledger in &mut all {
-            let ledger = Arc::make_mut(ledger);
             let before = ledger.next();
             if let Some(measured) = self.seen.measured(&run.name, &ledger.check().name) {
+                let ledger = Arc::make_mut(ledger);
                 measured.answers.iter().for_each(|answers| ledger.absorb(answers));
                 if let Some((error, sentence)) = &measured.failed {
                     let outcome = Outcome::Error(*error);
                     ledger.fail(&Judged { outcome, sentence: sentence.clone(), value: None });
                 }
-            }
-            if ledger.next() != before {
-                ledger.conclude();
+                if ledger.next() != before {
+                    ledger.conclude(&up);
+                }
             }
             match ledger.next() {
                 next if next > self.now => self.wake_at(next),
@@ -120,6 +130,25 @@ impl Pass<'_> {
         }
     }
 
+    /// When the flags of a run were up in its environment, as far as is known: raised by other runs of the schedule, or by
+    /// others. What was measured then is no time before a flip.
+    fn was_up(&self, run: &Run, flip: &FlipPlan) -> Vec<(Time, Time)> {
+        let here = |o: &&Arc<Run>| o.name != run.name && o.environment() == run.environment();
+        let others = self.state.runs.values().filter(here).filter_map(|other| {
+            let armed = other.stage.flip().map(|f| f.armed.at)?;
+            let lowered = other.transitions.last().is_some_and(|t| t.from == RunState::Lowering);
+            let down = matches!(other.stage, Stage::RolledBack(..)) || lowered;
+            Some((armed, if down { other.since } else { self.now }))
+        });
+        let by_others = flip.targets.iter().filter_map(|target| {
+            let Some(Ok(TargetReading::Found(found))) = self.seen.targets.get(&target.place) else { return None };
+            let up = found.value.as_ref().is_ok_and(|value| *value == target.values.enabled);
+            let since = found.owner.as_ref().and_then(|o| o.at).unwrap_or_default();
+            up.then_some((since, self.now))
+        });
+        others.chain(by_others).collect()
+    }
+
     /// What must be stored before this run is armed; nothing where no check compares with the time before.
     pub(super) fn keep(&mut self, run: &Run, flip: &FlipPlan) -> Option<Kept> {
         let history = ledgers(&self.state, run, flip, self.now);
@@ -132,7 +161,6 @@ impl Pass<'_> {
         // A run is armed again after its Retry, or after a pass that was not stored: each keeps its own.
         let kept = Kept { name: format!("hoist-baseline-{}", digest(&[&run.name, &sha256])), sha256 };
         let ledger = self.state.ledgers.entry(run.name.clone()).or_default();
-        ledger.history = Vec::new();
         ledger.baselines = Some(Arc::new(baselines));
         let (namespace, run) = (run.namespace.clone(), run.name.clone());
         self.keeps.push(Keep { key: KeptKey { namespace, run, kept: kept.clone() }, text });

@@ -30,6 +30,8 @@ pub struct RunLedger {
     pub history: Vec<Arc<HistoryLedger>>,
     /// What was kept of it at the flip.
     pub baselines: Option<Arc<Baselines>>,
+    /// When it could not be kept, and why.
+    pub unkept: Option<(Time, String)>,
     /// Where every check passes: when the newest measurement was taken, and when the next is due. Most passes find most
     /// runs so, and need not look at each of their checks.
     calm: Option<(Time, Time)>,
@@ -45,10 +47,10 @@ impl RunLedger {
     }
 
     /// Begins the checks that lacked what was kept before the flip.
-    fn found(&mut self, flip: &Flip, rolled_out: Time, baselines: &Arc<Baselines>) {
-        self.baselines = Some(Arc::clone(baselines));
+    fn found(&mut self, flip: &Flip, rolled_out: Time, baselines: Result<&Arc<Baselines>, &str>) {
+        self.baselines = baselines.ok().cloned();
         for check in self.checks_mut().filter(|c| c.is_without_past()) {
-            *check = Arc::new(new_check(&flip.armed, check.check(), rolled_out, Ok(baselines)));
+            *check = Arc::new(new_check(&flip.armed, check.check(), rolled_out, baselines));
         }
     }
 
@@ -135,8 +137,8 @@ impl Pass<'_> {
             };
             let new = RunLedger::new(flip, rolled_out, baselines);
             *ledger = RunLedger { unavailable_since, crashing_since, quiet, ..new };
-        } else if let Some(Ok(kept)) = kept {
-            ledger.found(flip, rolled_out, kept);
+        } else if let Some(kept) = kept {
+            ledger.found(flip, rolled_out, kept.as_ref().map_err(String::as_str));
         }
         if measured.is_some() || forgives {
             for check in ledger.checks_mut() {

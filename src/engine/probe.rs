@@ -77,6 +77,8 @@ pub struct Question {
     pub value: String,
     /// A ratio's `total`.
     pub total: Option<String>,
+    /// Whether the two are arms beside each other, and both must be fresh; of a ratio, errors may have been long ago.
+    pub arms: bool,
     /// The window that was put in.
     pub window: Option<Duration>,
     /// The first moment.
@@ -93,12 +95,17 @@ impl Question {
         let put = |q: &str| window.map_or_else(|| q.to_owned(), |w| with_window(q, w));
         let queries = check.queries();
         let total = queries.beside.map(|(_, query)| put(query));
-        Self { value: put(queries.value.1), total, window, from, count: 1, step: check.step() }
+        let arms = check.comparison.is_some();
+        Self { value: put(queries.value.1), total, arms, window, from, count: 1, step: check.step() }
     }
 
     /// The query for the time of the newest sample behind it. It has to be parsed for that, so only who asks it does.
     pub fn newest(&self) -> String {
-        let selectors = inspect(self.total.as_ref().unwrap_or(&self.value)).map(|s| s.selectors).unwrap_or_default();
+        let of = |query: &String| inspect(query).map(|s| s.selectors).unwrap_or_default();
+        let mut selectors = of(self.total.as_ref().unwrap_or(&self.value));
+        if self.arms {
+            selectors.extend(of(&self.value));
+        }
         freshness_query(&selectors)
     }
 

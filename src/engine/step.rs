@@ -312,6 +312,12 @@ impl<'a> Pass<'a> {
             (false, true) => Motion::Advance(self.raises, self.raise_restarts),
             (false, false) => Motion::Still,
         };
+        // What a flip would have stood on that is given up is not kept either.
+        let armed = |keep: &Keep| {
+            let run = self.state.runs.get(&keep.key.run).and_then(|run| run.stage.flip());
+            run.is_some_and(|flip| flip.armed.baseline.as_ref() == Some(&keep.key.kept))
+        };
+        let keeps = self.keeps.iter().filter(|keep| armed(keep)).cloned().collect();
         let mut transitions = Vec::new();
         for run in self.state.runs.values() {
             let known = before.runs.get(&run.name).map(|r| &r.transitions);
@@ -328,7 +334,7 @@ impl<'a> Pass<'a> {
             state: self.state,
             answers: self.orders.answers,
             seals: self.seals,
-            keeps: self.keeps,
+            keeps,
             motion,
             finalizer: self.finalizer,
             transitions,

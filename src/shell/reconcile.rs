@@ -218,15 +218,17 @@ async fn carry_out(
     }
     // Whatever becomes of the writes: how long pods have been crashing must not be forgotten because a status is refused.
     world.memory.keep(&told.uid, decision.state.ledgers.clone());
-    for keep in &decision.keeps {
-        kept::keep(&world.client, keep).await?;
-    }
+    let unkept = keep(world, &told.uid, &decision).await;
     let before: Vec<&Run> = state.all().collect();
-    let after: Vec<&Run> = decision.state.all().collect();
+    let after: Vec<&Run> = decision.state.all().filter(|run| !unkept.contains(&run.name)).collect();
     let stored = |run| {
         world.caches.runs.take(&Event::Apply(Guarded(Ok(run))));
     };
     let fence = world.store.persist(&before, &after, stored).await?;
+    if !unkept.is_empty() {
+        // The next pass says why; nothing that stands on it is raised.
+        return Ok(Wake::At(clock::now() + RETRY));
+    }
     if let Motion::Advance(raises, restarts) = &decision.motion {
         taken &= advance(world, &fence, raises, restarts).await;
     }
@@ -243,6 +245,23 @@ async fn carry_out(
         // Also what was taken and changes no run, as a restart: to look again at once would be to send it again at once.
         (false, _) | (true, false) => Wake::At(clock::now() + RETRY),
     })
+}
+
+/// Keeps what runs stand on before they name it; gives the runs of which that was refused, and remembers why.
+async fn keep(world: &World, uid: &str, decision: &Decision) -> Vec<String> {
+    let mut refused = Vec::new();
+    let mut ledgers = decision.state.ledgers.clone();
+    for keep in &decision.keeps {
+        if let Err(error) = kept::keep(&world.client, keep).await {
+            tracing::warn!(run = %keep.key.run, %error, "what was seen before a flip could not be kept");
+            ledgers.entry(keep.key.run.clone()).or_default().unkept = Some((clock::now(), error.to_string()));
+            refused.push(keep.key.run.clone());
+        }
+    }
+    if !refused.is_empty() {
+        world.memory.keep(uid, ledgers);
+    }
+    refused
 }
 
 /// How long a flag waits on its way down for those that need it (law 3).

@@ -46,11 +46,22 @@ impl Comparison {
         since: Arms<'_>,
         beside: Option<(&Baseline, &Reference)>,
     ) -> Finding {
+        self.judge_beside(reference, since, beside, since.1)
+    }
+
+    /// The same, where the arm beside is held against its past by these of its blocks alone.
+    pub fn judge_beside(
+        &self,
+        reference: Option<&Reference>,
+        since: Arms<'_>,
+        beside: Option<(&Baseline, &Reference)>,
+        held: &[Option<f64>],
+    ) -> Finding {
         let found = reference.map_or_else(
             || Finding::undecided(Undecided::NoBaseline, since.0.len().saturating_sub(1)),
             |reference| self.rule.judge(reference, &self.differences(since)),
         );
-        let moved = beside.and_then(|(baseline, past)| self.moved(baseline, past, since.1));
+        let moved = beside.and_then(|(baseline, past)| self.moved(baseline, past, held));
         match moved {
             Some(at) if found.verdict != Verdict::Breach || at <= found.at => {
                 Finding { verdict: Verdict::Undecided(Undecided::ReferenceMoved), ..found }

@@ -59,7 +59,7 @@ const PATTERNS: [(&str, &str); 20] = [
     ("^([0-9]{1,8}[smhd]){1,4}$", "a whole number with its unit s, m, h or d, such as 90s, 15m, 72h or 3d"),
     ("^([1-9]|[1-5][0-9]|60)s$|^1m$", "between 1s and 60s, or 1m"),
     ("^-?[0-9]{1,12}(\\.[0-9]{1,9})?$", "a decimal number in quotes, such as \"0.05\""),
-    ("^[0-9]{1,6}(\\.[0-9]{1,6})?%$", "a part in percent, such as 10% or 0.5%"),
+    ("^([1-9][0-9]{0,5}(\\.[0-9]{1,6})?|0\\.[0-9]{0,5}[1-9])%$", "a part in percent, such as 10% or 0.5%"),
     ("^(100|[0-9]{1,2})(\\.[0-9]{1,3})?$", "a percentage such as 10 or \"0.5\""),
     ("^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$", "letters, digits, `-`, `_` and `.`, such as `NEW_CHECKOUT`"),
     ("^[-._a-zA-Z0-9]+$", "letters, digits, `-`, `_` and `.`, such as `new-checkout`"),

@@ -94,11 +94,14 @@ impl Problems {
             let message = format!("{} is not a number of whole days, seven at most", b.history);
             self.add(format!("{path}.history"), message, "such as 7d");
         }
-        let narrow = b.limit.relative.as_ref().is_some_and(|r| r.value() < 0.25);
-        if days == 0 && b.drift.is_none() && narrow {
-            let message =
-                "without earlier days nobody knows how the level drifts, and the limit is too narrow to go without";
+        let narrow = b.limit.relative.as_ref().is_none_or(|r| r.value() < 0.25);
+        if days < 2 * DAY && b.drift.is_none() && narrow {
+            let message = "with less than two earlier days nobody knows how the level drifts, and the limit is too narrow to go without";
             self.add(format!("{path}.drift"), message.to_owned(), "such as 3%, or give it a history of days");
+        }
+        if b.drift.is_some() && b.limit.relative.is_none() {
+            let message = "is a part of the level, and values with an absolute limit alone are compared as they are";
+            self.add(format!("{path}.drift"), message.to_owned(), "add limit.relative, or leave drift out");
         }
     }
 
@@ -125,6 +128,10 @@ impl Problems {
         if b.confidence.as_ref().is_some_and(|c| !within(c, 0.5)) {
             let message = "confidence must be at least 0.5 and less than 1".to_owned();
             self.add(format!("{path}.confidence"), message, "such as \"0.99\"");
+        }
+        if b.budget.as_ref().is_some_and(|budget| budget.period.as_seconds() < DAY) {
+            let message = "the period of an error budget is a day or more".to_owned();
+            self.add(format!("{path}.budget.period"), message, "such as 30d");
         }
         let block = b.block.as_seconds().max(1);
         for (i, window) in b.windows.iter().enumerate() {
@@ -199,33 +206,21 @@ impl Problems {
             };
             let kept: i64 = checks.iter().filter_map(kept).sum();
             if kept > MOST_BLOCKS {
-                let message = format!("its checks look back on {kept} blocks in all, more than {MOST_BLOCKS}, which is what can be kept");
+                let message = format!(
+                    "its checks look back on {kept} blocks in all, more than {MOST_BLOCKS}, which is what can be kept"
+                );
                 self.add(path.clone(), message, "lengthen their blocks, or shorten their history");
             }
+            // Each step is held against the time before the first, of which a baseline knows what comes within a day.
             let steps = steps::of(spec, phase);
-            let all: i64 = match steps.as_slice() {
-                [] => steps::soak(spec, phase, None).duration.as_seconds(),
-                steps => steps.iter().map(|s| s.soak.duration.as_seconds()).sum(),
-            };
-            let short = checks.iter().find_map(|c| match c.kind()? {
-                CheckKind::Baseline(b) => {
-                    let reach = if b.history == Duration::default() { 7 * DAY } else { b.history.as_seconds() };
-                    (all > reach).then_some((c, reach))
-                }
-                CheckKind::Comparison(_) => (all > 7 * DAY).then_some((c, 7 * DAY)),
-                _ => None,
-            });
-            if let Some((check, reach)) = short {
-                let (soaks, reach) = (Duration::seconds(all), Duration::seconds(reach));
+            let before: i64 = steps.iter().rev().skip(1).map(|s| s.soak.duration.as_seconds()).sum();
+            let late = checks.iter().find(|c| c.baseline.is_some()).filter(|_| before >= DAY);
+            if let Some(check) = late {
                 let message = format!(
-                    "its soaks last {soaks}, and check {} can judge for {reach} after the flip: then no day before it is left to compare with",
+                    "the last of its steps comes more than a day after the first, and check {} can judge no longer",
                     check.name
                 );
-                self.add(
-                    format!("{path}.soak"),
-                    message,
-                    "shorten the soak and lengthen the watch, or replace the check here",
-                );
+                self.add(format!("{path}.steps"), message, "compare with the users whom the flag does not reach yet");
             }
         }
     }

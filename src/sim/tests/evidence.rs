@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::timelines::{live, values};
 use super::{config_map, in_parts, minute, schedule, start};
 use crate::api::{Check, CheckOutcome, Duration, MigrationSchedule, RunState};
-use crate::sim::{Fate, Sample, World};
+use crate::sim::{Act, Fate, Sample, World};
 
 fn baseline() -> Value {
     json!({ "name": "latency", "baseline": {
@@ -107,7 +107,7 @@ fn without_a_past_nothing_is_raised_and_the_reason_is_said() {
     world.run_until(minute(30)).expect("no law is broken");
     let run = world.latest().pop().expect("a run");
     let waits: Vec<_> = run.status.iter().flat_map(|s| &s.waits).map(|w| w.message.clone()).collect();
-    expect!["check latency: nothing to compare with: 0 of the 24 blocks in the 2h before the flip are there, and 12 are needed; of the last block, the query answers with no series"].assert_eq(&waits.join("\n"));
+    expect!["check latency: nothing to compare with: 0 of the 24 blocks in the 2h before the flip are there, and 12 are needed; of the newest block, the query answers with no series"].assert_eq(&waits.join("\n"));
     // Half of the two hours before a flip is enough, but nobody knows how it was on other days.
     world.run_until(minute(120)).expect("no law is broken");
     let run = world.latest().pop().expect("a run");
@@ -160,15 +160,15 @@ fn every_step_is_judged_against_the_time_before_the_first() {
         world,
         regress,
         &expect![[r#"
-        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
-        05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up at 10 %; its pods are not proven yet
-        05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete at 10 %; soaks for 1h
-        05-05 10:02:52  1 eu         Soaking → Flipping         soaked for 1h at 10 %: every check passes; goes to 100 %
-        05-05 10:02:53  1 eu         Flipping → Verifying       the flag is up at 100 %; its pods are not proven yet
-        05-05 10:03:13  1 eu         Verifying → Soaking        the rollout is complete at 100 %; soaks for 2h
-        05-05 11:02:52  1 eu         Soaking → RollingBack      latency: +44.96 % against the time before the flip (between +9.064 % and +92.66 %) over 10 blocks of 5m, beyond +10 %
-        05-05 11:03:13  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
-    "#]],
+            05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+            05-05 09:00:03  1 eu         Flipping → Verifying       the flag is up at 10 %; its pods are not proven yet
+            05-05 09:00:23  1 eu         Verifying → Soaking        the rollout is complete at 10 %; soaks for 1h
+            05-05 10:07:52  1 eu         Soaking → Flipping         soaked for 1h at 10 %: every check passes; goes to 100 %
+            05-05 10:07:53  1 eu         Flipping → Verifying       the flag is up at 100 %; its pods are not proven yet
+            05-05 10:08:13  1 eu         Verifying → Soaking        the rollout is complete at 100 %; soaks for 2h
+            05-05 10:57:52  1 eu         Soaking → RollingBack      latency: +48.9 % against the time before the flip (between +9.772 % and +102 %) over 8 blocks of 5m, beyond +10 %
+            05-05 10:58:13  1 eu         RollingBack → RolledBack   proven: 3 of 3 pods of Deployment conduit/app-eu are back on the old value
+        "#]],
     );
 }
 
@@ -203,8 +203,58 @@ fn blocks_that_are_missing_cover_nothing_and_are_no_breach() {
         world.run_until(minute(4 * 60 + 30)).expect("no law is broken");
         let run = world.latest().pop().expect("a run");
         let state = run.status.as_ref().expect("a status").state;
-        assert_eq!((state, values(&world).as_str()), (RunState::Soaking, "eu=\"true\""), "{sample:?}\n{}", world.timeline());
+        assert_eq!(
+            (state, values(&world).as_str()),
+            (RunState::Soaking, "eu=\"true\""),
+            "{sample:?}\n{}",
+            world.timeline()
+        );
         world.run_until(minute(8 * 60)).expect("no law is broken");
         assert!(world.timeline().contains("Completed → Finished"), "{sample:?}\n{}", world.timeline());
     }
+}
+
+#[test]
+fn a_retry_is_not_compared_with_the_time_in_which_the_flag_was_up() {
+    let mut world = world(&json!([baseline()]));
+    world.metrics.curve("eu").regression = Some(TimeDelta::minutes(30));
+    world.plan(minute(70), Act::Retry);
+    world.run_until(minute(71)).expect("no law is broken");
+    let run = world.latest().pop().expect("a run");
+    let waits: Vec<_> = run.status.iter().flat_map(|s| &s.waits).map(|w| w.message.clone()).collect();
+    expect!["check latency: nothing to compare with: 10 of the 24 blocks in the 2h before the flip are there, and 12 are needed; time in which the flag was up is left out"].assert_eq(&waits.join("\n"));
+    world.run_until(minute(6 * 60)).expect("no law is broken");
+    let back: Vec<_> = world
+        .timeline()
+        .lines()
+        .filter(|l| l.contains("→ Flipping") || l.contains("→ RollingBack"))
+        .map(ToOwned::to_owned)
+        .collect();
+    expect![[r#"
+        05-05 09:00:02  1 eu         Gating → Flipping          every gate is open
+        05-05 10:02:52  1 eu         Soaking → RollingBack      latency: +40.19 % against the time before the flip (between +7.609 % and +82.65 %) over 11 blocks of 5m, beyond +10 %
+        05-05 11:07:52  1 eu #2      Gating → Flipping          every gate is open; epoch opened by Intervention order-1
+        05-05 12:12:52  1 eu #2      Soaking → RollingBack      latency: +40.19 % against the time before the flip (between +7.521 % and +82.78 %) over 11 blocks of 5m, beyond +10 %"#]].assert_eq(&back.join("\n"));
+}
+
+#[test]
+fn the_newest_block_must_be_there_before_a_flip() {
+    for check in [json!([baseline()]), json!([four()[2]]), json!([four()[3]])] {
+        let mut world = world(&check);
+        world.metrics.say("eu", start() - TimeDelta::minutes(10), minute(20), Sample::Empty);
+        world.run_until(minute(15)).expect("no law is broken");
+        assert_eq!(values(&world), "eu=\"false\"", "{}", world.timeline());
+        world.run_until(minute(30)).expect("no law is broken");
+        assert_eq!(values(&world), "eu=\"true\"", "{}", world.timeline());
+    }
+}
+
+#[test]
+fn a_baseline_judges_a_day_and_lets_a_longer_soak_end() {
+    let mut plan = plan(&json!([baseline()]));
+    plan.spec.soak.duration = Duration::seconds(30 * 3_600);
+    let mut world = World::new(&plan, vec![config_map("eu")], start(), 1);
+    world.metrics.curve("eu").regression = Some(TimeDelta::hours(26));
+    world.run_until(minute(32 * 60)).expect("no law is broken");
+    assert!(world.timeline().contains("Completed → Finished"), "{}", world.timeline());
 }
