@@ -15,7 +15,7 @@ use kube::Client as Kubernetes;
 use reqwest::header::HeaderMap;
 use tokio::sync::Semaphore;
 
-use crate::analysis::{AnswerError, Answers, Reading};
+use crate::analysis::{AnswerError, Answers, Reading, partial};
 use crate::api::{EnvironmentKey, PrometheusSource, Time};
 use crate::engine::{Measure, Measured, Question};
 
@@ -152,10 +152,7 @@ async fn ask(server: &Server, question: &Question) -> Result<Vec<Answers>, Failu
 
 fn reading(series: &Series, at: Time) -> Reading {
     if series.partial {
-        return Err((
-            AnswerError::Partial,
-            "Prometheus answered with warnings, so the answer may be partial".to_owned(),
-        ));
+        return Err((AnswerError::Partial, partial()));
     }
     Ok(series.samples.get(&at.timestamp()).cloned().unwrap_or_default())
 }
