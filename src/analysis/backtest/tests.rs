@@ -130,7 +130,7 @@ fn by_hand(check: &Check, flip: Time, until: Time) -> Option<Duration> {
     let prometheus = json!({ "address": "http://prometheus:9090", "scrapeInterval": "15s" });
     let prometheus = serde_json::from_value(prometheus).expect("a source");
     let mut ledger = crate::analysis::CheckLedger::new(check, &prometheus, flip, 0.01, Err(""));
-    while ledger.next() <= until {
+    while ledger.latched().is_none() && ledger.next() <= until {
         let (next, window) = (ledger.next(), ledger.window_at(ledger.next()));
         let ask = |query: &str| {
             let query = crate::analysis::with_window(query, window.expect("a window"));
