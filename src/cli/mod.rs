@@ -1,5 +1,6 @@
 //! The command line: one file per verb.
 
+mod backtest;
 mod check;
 mod controller;
 mod crd;
@@ -49,6 +50,8 @@ enum Verb {
     Simulate(simulate::Args),
     /// Ask every check of an environment once, now: what it answers, and what it could tell after a flip.
     Check(check::Args),
+    /// Raise a flag at many moments of the past: how often the checks would have rolled it back, and why.
+    Backtest(backtest::Args),
     /// Say why a schedule waits, what was seen, and what comes next.
     Explain(explain::Args),
     /// Stop all advance of a schedule; watching and rollback go on.
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Verb::Plan(args) => plan::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Check(args) => check::run(&args),
+        Verb::Backtest(args) => backtest::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Pause(args) => order::run(&args, crate::api::Action::Pause),
         Verb::Resume(args) => order::run(&args, crate::api::Action::Resume),
