@@ -13,11 +13,11 @@ use crate::simulate::{golden, hoist, text};
 
 const FILE: &str = "tests/it/golden/backtest.yaml";
 
-/// Friday, 2025-05-02, at midnight; all that is told of is days after it.
-const FRIDAY: i64 = 1_746_144_000;
+/// 2025-05-01, a Thursday, at midnight; all that is told of is days after it.
+const THURSDAY: i64 = 1_746_057_600;
 const DAY: i64 = 86_400;
 const HOUR: i64 = 3_600;
-const SPAN: [&str; 4] = ["--from", "2025-05-02", "--to", "2025-05-06"];
+const SPAN: [&str; 4] = ["--from", "2025-05-01", "--to", "2025-05-06"];
 
 /// Something that wanders without repeating itself, between -1 and 1.
 fn wave(minute: i64) -> f64 {
@@ -43,11 +43,11 @@ fn series(from: i64, to: i64, bad: impl Fn(i64) -> f64, level: impl Fn(i64) -> f
 
 /// A storm of errors on Monday at 02:00, and slowness since Monday 14:00.
 async fn past() -> Prometheus {
-    let monday = FRIDAY + 3 * DAY;
+    let monday = THURSDAY + 4 * DAY;
     let storm = monday + 2 * HOUR..monday + 2 * HOUR + 15 * 60;
     let bad = |at| if storm.contains(&at) { 0.08 } else { 0.003 };
     let level = |at| if at > monday + 14 * HOUR { 0.3 } else { 0.2 };
-    Prometheus::with_history(&[], &series(FRIDAY - HOUR, FRIDAY + 4 * DAY, bad, level)).await
+    Prometheus::with_history(&[], &series(THURSDAY - HOUR, THURSDAY + 5 * DAY, bad, level)).await
 }
 
 fn backtest(args: &[&str]) -> Output {
@@ -117,13 +117,13 @@ fn what_does_not_fit_is_refused(record: &str) {
     let whose = ["backtest", FILE, "--environment", "eu"];
     let refused = |args: &[&str], why: &str| refused(&[&whose[..], args].concat(), why);
     refused(&["--replay", record, "--every", "1h"], "is of another span");
-    refused(&["--replay", record, "--from", "2025-05-01", "--to", "2025-05-06"], "is of another span");
+    refused(&["--replay", record, "--from", "2025-04-30", "--to", "2025-05-06"], "is of another span");
     refused(&["--replay", FILE], "is no recording");
-    refused(&["--from", "2025-05-06", "--to", "2025-05-02"], "is not before its end");
-    refused(&["--from", "2025-05-02", "--to", "2025-05-04"], "the span of 2d is too short");
-    refused(&["--from", "2025-05-02"], "--to");
-    refused(&["--phase", "work", "--from", "2025-05-02", "--to", "2025-05-06"], "no flag is raised in it");
-    refused(&["--phase", "rollouts", "--from", "2025-05-02", "--to", "2025-05-06"], "did you mean `rollout`?");
+    refused(&["--from", "2025-05-06", "--to", "2025-05-01"], "is not before its end");
+    refused(&["--from", "2025-05-01", "--to", "2025-05-04"], "the span of 3d is too short");
+    refused(&["--from", "2025-05-01"], "--to");
+    refused(&["--phase", "work", "--from", "2025-05-01", "--to", "2025-05-06"], "no flag is raised in it");
+    refused(&["--phase", "rollouts", "--from", "2025-05-01", "--to", "2025-05-06"], "did you mean `rollout`?");
     let away = ["backtest", FILE, "--environment", "uu", "--replay", record];
     self::refused(&away, "no schedule in these files names an environment `uu`");
     let other = Path::new(record).with_file_name("other.yaml");
@@ -152,7 +152,7 @@ async fn checks_are_asked_once() {
     let check = |url: &str, more: &[&str]| {
         hoist(&[&["check", FILE, "--environment", "eu", "--phase", "rollout", "--prometheus", url], more].concat())
     };
-    let calm = prometheus(0.003, 3).await;
+    let calm = prometheus(0.003, 4).await;
     let output = check(&calm.url(), &[]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
@@ -160,7 +160,7 @@ async fn checks_are_asked_once() {
         "is within max 0.05 over 10m",
         "ok  latency (baseline, 20%)",
         "tells ±",
-        "576 of 576 blocks before now are there",
+        "864 of 864 blocks before now are there",
         "errors_total{env=\"eu\"}[600s]",
         "3 of 3 checks pass and can be judged",
     ] {
@@ -168,7 +168,7 @@ async fn checks_are_asked_once() {
     }
     let told: Value = serde_json::from_slice(&check(&calm.url(), &["-o", "json"]).stdout).expect("JSON");
     assert_eq!((&told["environment"], &told["checks"][0]["standing"]), (&"conduit/eu".into(), &"Passes".into()));
-    assert_eq!(told["checks"][1]["blocks"], serde_json::json!([576, 576]));
+    assert_eq!(told["checks"][1]["blocks"], serde_json::json!([864, 864]));
 
     let bad = prometheus(0.2, 1).await;
     let output = check(&bad.url(), &[]);

@@ -175,9 +175,13 @@ impl Asked {
     fn longer(mut self, ledger: &HistoryLedger, alpha: f64, after: Duration) -> Self {
         let Some((judge, learnt)) = learnt(ledger, alpha) else { return self };
         let days = LONGER.into_iter().map(|days| Duration::seconds(days * 86_400)).filter(|soak| *soak > after);
+        if matches!(&learnt, Learnt::Level(reference) if reference.drift.is_none()) {
+            self.hints.push("lengthen `history`, or set `drift`: nothing is known of how the level drifts".to_owned());
+            return self;
+        }
         let enough = days.into_iter().find(|soak| !judge.is_blind(&learnt, *soak));
         self.hints.push(match enough {
-            Some(soak) => format!("soak for {soak}, which is long enough"),
+            Some(soak) => format!("soak for {soak}, which would do"),
             None => "no longer soak is enough: the level wanders too much by itself for this limit".to_owned(),
         });
         self
