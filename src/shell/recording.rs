@@ -148,7 +148,7 @@ impl Recording {
     ///
     /// # Errors
     /// The first question that has no full answer here.
-    pub fn past<'a>(self, questions: &'a [RangeQuery]) -> Result<Past, &'a RangeQuery> {
+    pub fn past(self, questions: &[RangeQuery]) -> Result<Past, &RangeQuery> {
         let full = self.header.questions.into_iter().zip(self.answers);
         let full =
             full.filter_map(|(question, samples)| Some((question, samples.into_iter().collect::<Option<Vec<_>>>()?)));
@@ -177,10 +177,10 @@ impl Recorder {
     ///
     /// # Errors
     /// A sentence, where the file cannot be written, or holds anything else.
-    pub fn to(path: &Path, header: Header) -> Result<Self, String> {
+    pub fn to(path: &Path, header: &Header) -> Result<Self, String> {
         let there = path.try_exists().unwrap_or(true);
         let recording = if there { Recording::read(path)? } else { Recording::new(header.clone()) };
-        if recording.header != header {
+        if recording.header != *header {
             return Err(format!(
                 "{} holds a recording of other queries or of another span; name another file, or remove it",
                 path.display()
@@ -287,7 +287,7 @@ mod tests {
     fn what_was_interrupted_goes_on_and_ends_as_one_document() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("record.json.gz");
-        let mut recorder = Recorder::to(&path, header()).expect("a new file");
+        let mut recorder = Recorder::to(&path, &header()).expect("a new file");
         assert_eq!(recorder.recording().missing().len(), 3);
         recorder.take(0, 0, samples(PIECE)).expect("written");
         drop(recorder);
@@ -298,27 +298,28 @@ mod tests {
         bytes.truncate(whole + 40);
         std::fs::write(&path, bytes).expect("written");
 
-        let mut recorder = Recorder::to(&path, header()).expect("it goes on");
+        let mut recorder = Recorder::to(&path, &header()).expect("it goes on");
         let missing = recorder.recording().missing();
         let places: Vec<_> = missing.iter().map(|(question, first, range)| (*question, *first, range.count)).collect();
         assert_eq!(places, [(0, PIECE, 500), (1, 0, 2)]);
         assert_eq!(missing[0].2.start, Time::from_timestamp(60 + 60_000, 0).expect("a time"));
         recorder.take(0, PIECE, samples(500)).expect("written");
         recorder.take(1, 0, samples(2)).expect("written");
-        let kept = recorder.close().expect("written").past(&header().questions).expect("all of it");
+        let questions = header().questions;
+        let kept = recorder.close().expect("written").past(&questions).expect("all of it");
         let document: serde_json::Value = serde_json::from_str(&unpacked(&path)).expect("one document");
         assert_eq!(document["answers"].as_array().map(Vec::len), Some(4));
-        let read = Recording::read(&path).expect("a recording").past(&header().questions);
-        assert_eq!(read.expect("all of it"), kept);
+        let read = Recording::read(&path).expect("a recording").past(&questions);
+        assert_eq!(read, Ok(kept));
     }
 
     #[test]
     fn other_questions_and_other_files_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("record.json.gz");
-        drop(Recorder::to(&path, header()).expect("a new file"));
+        drop(Recorder::to(&path, &header()).expect("a new file"));
         let other = Header { every: Duration::seconds(60), ..header() };
-        assert!(Recorder::to(&path, other).expect_err("another").contains("other queries or of another span"));
+        assert!(Recorder::to(&path, &other).expect_err("another").contains("other queries or of another span"));
         let header = header();
         let missing = Recording::read(&path).expect("a recording").past(&header.questions);
         assert_eq!(missing.expect_err("nothing is answered").query, "a");

@@ -1,13 +1,15 @@
 //! `hoist backtest` and `hoist check` against a real Prometheus that knows a past.
 //! `UPDATE_EXPECT=1 cargo test --test it backtest` writes the files in `tests/it/golden/` anew: read them after.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use expect_test::expect_file;
 use serde_json::Value;
 
-use crate::fixture::Prometheus;
+use crate::fixture::{Answer, FakePrometheus, Prometheus};
 use crate::plan::stands_by_itself;
 use crate::simulate::{golden, hoist, text};
 
@@ -34,9 +36,9 @@ fn series(from: i64, to: i64, bad: impl Fn(i64) -> f64, level: impl Fn(i64) -> f
         let now = 600.0 + 30.0 * wave(at / 60 + 7);
         requests += f64::round(now);
         errors += f64::round(now * bad(at));
-        a += &format!("errors_total{{env=\"eu\"}} {errors} {at}\n");
-        b += &format!("requests_total{{env=\"eu\"}} {requests} {at}\n");
-        c += &format!("latency_seconds{{env=\"eu\"}} {:.5} {at}\n", level(at) * (1.0 + 0.02 * wave(at / 60)));
+        let _ = writeln!(a, "errors_total{{env=\"eu\"}} {errors} {at}");
+        let _ = writeln!(b, "requests_total{{env=\"eu\"}} {requests} {at}");
+        let _ = writeln!(c, "latency_seconds{{env=\"eu\"}} {:.5} {at}", level(at) * (1.0 + 0.02 * wave(at / 60)));
     }
     format!("{a}{b}{c}# EOF\n")
 }
@@ -202,4 +204,28 @@ fn without_a_cluster_no_secret_is_read() {
     let output = hoist(&["check", FILE, "--environment", "eu", "--prometheus", "http://127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(4), "{}", text(&output.stdout));
     assert!(text(&output.stdout).contains("cannot be reached"), "{}", text(&output.stdout));
+}
+
+/// A server that answers slowly is never asked more than two things at once, and no piece is longer than a thousand moments.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_asked_gently_and_again_where_it_fails() {
+    let fake = FakePrometheus::start();
+    fake.answer(Answer::matrix(&[]).after(Duration::from_millis(20)));
+    fake.answer_next(Answer::error(503, "unavailable", "a moment"));
+    fake.answer_next(Answer::matrix(&[]).cut_in_half());
+    let url = fake.url();
+    let output =
+        tokio::task::spawn_blocking(move || backtest(&[&SPAN[..], &["--prometheus", &url, "-o", "json"]].concat()));
+    let output = output.await.expect("no panic");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(told["checks"][0]["summary"]["undecided"][0][1], 7, "nothing is known: {told}");
+    let requests = fake.requests();
+    let mut longest = 0.0_f64;
+    for request in requests.iter().filter(|r| r.path.ends_with("query_range")) {
+        let number = |name: &str| request.params[name].parse::<f64>().expect("a number");
+        longest = longest.max((number("end") - number("start")) / number("step") + 1.0);
+    }
+    assert!(requests.len() > 20 && (longest - 1_000.0).abs() < 0.5, "{} requests, {longest}", requests.len());
+    assert_eq!(fake.most_in_flight(), 2);
 }

@@ -53,8 +53,9 @@ impl Effect {
                 if values.is_empty() {
                     values.push(0.0);
                 }
-                let more = part * total;
-                values.iter_mut().for_each(|v| *v += more);
+                for value in &mut values {
+                    *value += part * total;
+                }
             }
             Change::Absolute(part) => values.iter_mut().for_each(|v| *v += part),
         }

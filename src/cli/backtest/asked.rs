@@ -67,7 +67,7 @@ pub(super) fn past(args: &Args, watched: &Watched) -> Result<(Backtest, Past), F
     }
     let header = Header::new((from, to), every, questions.clone());
     let recorder = match &args.record {
-        Some(path) => Recorder::to(path, header).map_err(usage)?,
+        Some(path) => Recorder::to(path, &header).map_err(usage)?,
         None => Recorder::in_memory(header),
     };
     let recording = running(ask(recorder, watched, &source)).map_err(|why| {

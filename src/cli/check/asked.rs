@@ -158,7 +158,7 @@ impl Asked {
             Some(CheckKind::Statistical(_)) => f64::from(seen.0) / f64::from(seen.1),
             _ => f64::from(seen.0),
         });
-        let asked = Self { blocks, answer, ..self };
+        let asked = Self { answer, blocks, ..self };
         if let Some(why) = ledger.missing(now) {
             let name = format!("check {}: ", ledger.check().name);
             return Self { sentence: why.strip_prefix(&name).unwrap_or(&why).to_owned(), ..asked };
