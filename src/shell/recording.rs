@@ -12,13 +12,13 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::backtest::{Past, RangeQuery, Sample};
+use crate::analysis::backtest::{MOST_SAMPLES, Past, RangeQuery, Sample};
 use crate::api::{Duration, FORMAT_VERSION, Time};
 
 /// The most moments in a piece: Prometheus refuses more than 11,000, and long before that one takes long.
 pub const PIECE: usize = 1_000;
 
-/// The most that is unpacked: thirty million samples, the most that a backtest asks for, are a quarter of this.
+/// The most that is unpacked: the samples of the largest backtest are a quarter of this.
 const LARGEST: u64 = 2 << 30;
 
 /// What follows the questions, and what closes the document.
@@ -57,6 +57,8 @@ pub struct Recording {
     header: Header,
     /// For each question, one for each moment.
     answers: Vec<Vec<Option<Sample>>>,
+    /// Whether the document was closed.
+    closed: bool,
 }
 
 /// A recording that is written while it grows.
@@ -77,7 +79,7 @@ impl Recording {
     /// Nothing is known yet.
     pub fn new(header: Header) -> Self {
         let answers = header.questions.iter().map(|q| vec![None; q.count]).collect();
-        Self { header, answers }
+        Self { header, answers, closed: false }
     }
 
     /// Reads a file, as far as it goes.
@@ -105,11 +107,15 @@ impl Recording {
             return Err(format!("{name}: a later version of Hoist wrote it; upgrade this one"));
         }
         let most: usize = header.questions.iter().map(|q| q.count).fold(0, usize::saturating_add);
-        if most as u64 > LARGEST / 8 {
+        if most > MOST_SAMPLES {
             return Err(format!("{name} is larger than any recording"));
         }
         let mut recording = Self::new(header);
-        for line in lines.take_while(|line| *line != CLOSE) {
+        for line in lines {
+            if line == CLOSE {
+                recording.closed = true;
+                break;
+            }
             let piece = line.strip_suffix(',').and_then(|line| serde_json::from_str::<Piece>(line).ok());
             let taken =
                 piece.and_then(|piece| recording.take(piece.question, piece.first, Sample::read(&piece.samples)?));
@@ -187,7 +193,7 @@ impl Recorder {
             ));
         }
         let told = |e: std::io::Error| format!("{}: {e}", path.display());
-        if recording.missing().is_empty() && there {
+        if recording.closed {
             return Ok(Self { recording, file: None });
         }
         // What broke off in the middle of a piece is written anew without it.

@@ -30,7 +30,7 @@ use crate::api::{Check, Duration, PrometheusSource, Time};
 const MOST_FLIPS: i64 = 10_000;
 
 /// The most samples that are asked for. A month of ten checks is three millions.
-const MOST_SAMPLES: usize = 30_000_000;
+pub const MOST_SAMPLES: usize = 30_000_000;
 
 /// What is replayed: the rendered checks of an environment, and when its flag would have been raised.
 #[derive(Clone, Debug, PartialEq)]

@@ -19,9 +19,14 @@ fn check(name: &str, kind: &str, value: &serde_json::Value) -> Check {
 }
 
 fn backtest(check: Check, days: i64, soak: i64, every: i64) -> Backtest {
+    in_steps(check, days, &[soak], every)
+}
+
+fn in_steps(check: Check, days: i64, soaks: &[i64], every: i64) -> Backtest {
     let prometheus = json!({ "address": "http://prometheus:9090", "scrapeInterval": "15s" });
     let prometheus = serde_json::from_value(prometheus).expect("a source");
-    let (soaks, every) = (vec![Duration::seconds(soak)], Duration::seconds(every));
+    let soaks = soaks.iter().map(|soak| Duration::seconds(*soak)).collect();
+    let every = Duration::seconds(every);
     Backtest::new(vec![check], 0.01, prometheus, soaks, (at(0), at(days * DAY)), every).expect("a backtest")
 }
 
@@ -209,4 +214,26 @@ fn spans_in_which_no_flip_fits_are_refused() {
         assert!(new(checks, to, every).expect_err(why).contains(why), "{why}");
     }
     assert_eq!(new(vec![latency()], 9 * DAY, HOUR).expect("one fits").moments(), [at(8 * DAY)]);
+}
+
+/// Every step begins with windows that grow again.
+#[test]
+fn steps_are_judged_anew() {
+    let backtest = in_steps(errors(), 3, &[3 * HOUR, HOUR, 8 * HOUR], HOUR / 2);
+    let past = answered(&backtest, stormy);
+    let mut later = 0;
+    for flip in &backtest.replay(&past, None)[0] {
+        let (second, third) = (flip.at + TimeDelta::hours(3), flip.at + TimeDelta::hours(4));
+        let steps = [(flip.at, second), (second, third), (third, third + TimeDelta::hours(8))];
+        let step =
+            |(from, to): &(Time, Time)| by_hand(&backtest.checks()[0], *from, *to).map(|after| *from + after.delta());
+        let expected = steps.iter().find_map(step);
+        let replayed = match &flip.replayed {
+            Replayed::Breached { after, .. } => Some(flip.at + after.delta()),
+            _ => None,
+        };
+        assert_eq!(replayed, expected, "{}", flip.at);
+        later += usize::from(expected.is_some_and(|at| at > second));
+    }
+    assert!(later > 3, "{later} in later steps");
 }
