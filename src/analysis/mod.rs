@@ -3,6 +3,7 @@
 //! May not: read a clock, ask anything, fail. Serves law 6 (evidence): data that is absent, stale, not a number,
 //! partial or ambiguous is never [`Outcome::Pass`], and a failure of the monitoring is never [`Outcome::Breach`].
 
+pub mod backtest;
 mod block_fold;
 mod block_judge;
 mod block_words;
@@ -25,7 +26,8 @@ pub use query::{QueryShape, Scope, freshness_query, inspect, render, with_window
 pub use quiet::QuietLedger;
 pub use threshold::{Answers, Reading, judge};
 
-use threshold::number;
+pub use threshold::number;
+pub(crate) use threshold::partial;
 
 use crate::api::Time;
 

@@ -177,7 +177,7 @@ fn bounds(check: &Threshold) -> String {
 }
 
 /// A number as people read it: four significant digits, no exponent in the usual range.
-pub(super) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let magnitude = value.abs();
     if value == 0.0 || (1_000.0..1e15).contains(&magnitude) {
         return format!("{value:.0}");
@@ -188,6 +188,11 @@ pub(super) fn number(value: f64) -> String {
     let decimals = (3 - magnitude.log10().floor() as i32).clamp(0, 9) as usize;
     let text = format!("{value:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// What is told of an answer that came with warnings.
+pub(crate) fn partial() -> String {
+    "Prometheus answered with warnings, so the answer may be partial".to_owned()
 }
 
 pub(super) fn inconclusive(reason: Inconclusive, sentence: String) -> Judged {

@@ -1,5 +1,7 @@
 //! The command line: one file per verb.
 
+mod backtest;
+mod check;
 mod controller;
 mod crd;
 mod described;
@@ -11,6 +13,7 @@ mod plan;
 mod scene;
 mod simulate;
 mod validate;
+mod watched;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -45,6 +48,10 @@ enum Verb {
     Plan(plan::Args),
     /// Live through a schedule in a simulated world, with the controller's own engine: every transition with its reason.
     Simulate(simulate::Args),
+    /// Ask every check of an environment once, now: what it answers, and what it could tell after a flip.
+    Check(check::Args),
+    /// Raise a flag at many moments of the past: how often the checks would have rolled it back, and why.
+    Backtest(backtest::Args),
     /// Say why a schedule waits, what was seen, and what comes next.
     Explain(explain::Args),
     /// Stop all advance of a schedule; watching and rollback go on.
@@ -74,7 +81,7 @@ pub(crate) enum Output {
 }
 
 /// Runs the command line and says how the process ends: 0 done, 1 refused or found wanting, 2 used wrongly;
-/// `simulate` also 3 rolled back, 4 held.
+/// `simulate` also 3 rolled back, 4 held, and `check` 3 breaches, 4 cannot be judged.
 pub fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Controller(args) => controller::run(&args),
@@ -82,6 +89,8 @@ pub fn main() -> ExitCode {
         Verb::Validate(args) => validate::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Backtest(args) => backtest::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Pause(args) => order::run(&args, crate::api::Action::Pause),
         Verb::Resume(args) => order::run(&args, crate::api::Action::Resume),
@@ -98,14 +107,15 @@ fn online<F>(verb: impl FnOnce(kube::Config) -> F, connection: &Connection) -> E
 where
     F: Future<Output = Result<ExitCode, String>>,
 {
+    running(async { verb(connection.config().await?).await }).unwrap_or_else(|error| failed(&error))
+}
+
+/// Runs what asks others to its end.
+fn running<T>(verb: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     // kube and reqwest must agree on one provider before the first connection.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&format!("no runtime could be started: {error}")),
-    };
-    let result = runtime.block_on(async { verb(connection.config().await?).await });
-    result.unwrap_or_else(|error| failed(&error))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| format!("no runtime could be started: {error}"))?.block_on(verb)
 }
 
 fn failed(error: &str) -> ExitCode {

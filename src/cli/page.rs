@@ -176,21 +176,22 @@ impl fmt::Display for Plain<'_> {
 
 /// The page.
 pub(super) fn page(title: &str, sections: &[Section]) -> String {
-    let mut html = String::new();
-    // Writing into a String does not fail.
-    let _ = write!(
-        html,
+    let mut body = String::new();
+    for (index, section) in sections.iter().enumerate() {
+        write_section(&mut body, section, index);
+    }
+    document(title, &body)
+}
+
+/// A page of this title, around what is well-formed already.
+pub(super) fn document(title: &str, body: &str) -> String {
+    format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
          <meta name=\"color-scheme\" content=\"light dark\"/>\n\
-         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n",
+         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
         Plain(title)
-    );
-    for (index, section) in sections.iter().enumerate() {
-        write_section(&mut html, section, index);
-    }
-    html.push_str("</main>\n</body>\n</html>\n");
-    html
+    )
 }
 
 fn write_section(html: &mut String, section: &Section, index: usize) {

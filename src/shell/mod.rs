@@ -19,6 +19,7 @@ mod observe;
 pub mod prometheus;
 mod queue;
 mod reconcile;
+pub mod recording;
 pub(crate) mod store;
 pub mod targets;
 mod telemetry;

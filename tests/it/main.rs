@@ -11,6 +11,7 @@
 
 mod alike;
 mod architecture;
+mod backtest;
 mod bad_days;
 mod calendar;
 mod contract;

@@ -47,7 +47,7 @@ impl Logins {
     /// A login for a source, made anew where the last one is too old.
     pub async fn get(
         &self,
-        kubernetes: &Kubernetes,
+        kubernetes: Option<&Kubernetes>,
         environment: &EnvironmentKey,
         source: &PrometheusSource,
     ) -> Result<Arc<Login>, Failure> {
@@ -105,7 +105,7 @@ impl Clients {
 }
 
 async fn login(
-    kubernetes: &Kubernetes,
+    kubernetes: Option<&Kubernetes>,
     clients: &Clients,
     namespace: &str,
     source: &PrometheusSource,
@@ -138,7 +138,7 @@ async fn login(
 }
 
 async fn authorization(
-    kubernetes: &Kubernetes,
+    kubernetes: Option<&Kubernetes>,
     namespace: &str,
     auth: &crate::api::PrometheusAuth,
 ) -> Result<HeaderValue, Failure> {
@@ -158,7 +158,11 @@ async fn authorization(
     Ok(value)
 }
 
-async fn key(kubernetes: &Kubernetes, namespace: &str, wanted: &SecretKey) -> Result<Vec<u8>, Failure> {
+async fn key(kubernetes: Option<&Kubernetes>, namespace: &str, wanted: &SecretKey) -> Result<Vec<u8>, Failure> {
+    let kubernetes = kubernetes.ok_or_else(|| {
+        let secret = format!("Secret {namespace}/{} is needed to ask this Prometheus", wanted.name);
+        failure(&format!("{secret}, and no cluster is spoken to that could be asked for it"))
+    })?;
     let api: Api<Secret> = Api::namespaced(kubernetes.clone(), namespace);
     let secret = within("read a Secret", CALL, api.get(&wanted.name)).await;
     let secret = secret.map_err(|_| failure(&format!("Secret {namespace}/{} cannot be read", wanted.name)))?;

@@ -4,6 +4,7 @@
 
 mod decode;
 mod login;
+mod past;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use kube::Client as Kubernetes;
 use reqwest::header::HeaderMap;
 use tokio::sync::Semaphore;
 
-use crate::analysis::{AnswerError, Answers, Reading};
+use crate::analysis::{AnswerError, Answers, Reading, partial};
 use crate::api::{EnvironmentKey, PrometheusSource, Time};
 use crate::engine::{Measure, Measured, Question};
 
@@ -46,7 +47,7 @@ type Failure = (AnswerError, String);
 
 /// The Prometheus servers of all environments.
 pub struct Prometheus {
-    kubernetes: Kubernetes,
+    kubernetes: Option<Kubernetes>,
     servers: Mutex<BTreeMap<String, Arc<Slots>>>,
     logins: login::Logins,
     shared: Arc<Shared>,
@@ -85,7 +86,12 @@ struct Server {
 impl Prometheus {
     /// Reads Secrets through this client.
     pub fn new(kubernetes: Kubernetes) -> Self {
-        Self { kubernetes, servers: Mutex::default(), logins: login::Logins::default(), shared: Arc::default() }
+        Self { kubernetes: Some(kubernetes), ..Self::without_cluster() }
+    }
+
+    /// Reads no Secrets: a source that needs some cannot be asked, and says so.
+    pub fn without_cluster() -> Self {
+        Self { kubernetes: None, servers: Mutex::default(), logins: login::Logins::default(), shared: Arc::default() }
     }
 
     /// Takes the measurements of one check, oldest first, up to the first question that fails.
@@ -115,7 +121,7 @@ impl Prometheus {
     }
 
     async fn server(&self, environment: &EnvironmentKey, source: &PrometheusSource) -> Result<Server, Failure> {
-        let login = self.logins.get(&self.kubernetes, environment, source).await?;
+        let login = self.logins.get(self.kubernetes.as_ref(), environment, source).await?;
         let address = source.address.trim_end_matches('/');
         let client = prometheus_http_query::Client::from(login.client.clone(), address)
             .map_err(|_| (AnswerError::Query, format!("{address} is no address")))?;
@@ -152,29 +158,26 @@ async fn ask(server: &Server, question: &Question) -> Result<Vec<Answers>, Failu
 
 fn reading(series: &Series, at: Time) -> Reading {
     if series.partial {
-        return Err((
-            AnswerError::Partial,
-            "Prometheus answered with warnings, so the answer may be partial".to_owned(),
-        ));
+        return Err((AnswerError::Partial, partial()));
     }
     Ok(series.samples.get(&at.timestamp()).cloned().unwrap_or_default())
 }
 
 async fn query_all(server: &Server, question: &Question, query: &str) -> Result<Arc<Series>, Failure> {
     if question.count > MOST_SHARED {
-        return query_now(server, question, query).await.map(Arc::new);
+        return query_now(server, question, query, QUERY).await.map(Arc::new);
     }
     let key = Key {
         login: Arc::clone(&server.login),
         query: query.to_owned(),
         moments: (question.from.timestamp(), question.count, question.step.as_seconds()),
     };
-    server.shared.get(key, query_now(server, question, query)).await
+    server.shared.get(key, query_now(server, question, query, QUERY)).await
 }
 
-async fn query_now(server: &Server, question: &Question, query: &str) -> Result<Series, Failure> {
+async fn query_now(server: &Server, question: &Question, query: &str, patience: Duration) -> Result<Series, Failure> {
     let (first, last) = (question.from.timestamp(), question.moments().last().unwrap_or(question.from).timestamp());
-    let timeout = i64::try_from(QUERY.as_millis()).unwrap_or(i64::MAX);
+    let timeout = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
     let sent = async {
         if question.count == 1 {
             let mut builder = server.client.query(query).at(first).timeout(timeout);
@@ -204,9 +207,9 @@ async fn query_now(server: &Server, question: &Question, query: &str) -> Result<
         let body = body(response).await?;
         decode(&body, question.count == 1, first, status.as_u16()).map_err(|m| failure(&m))
     };
-    match tokio::time::timeout(QUERY, answer).await {
+    match tokio::time::timeout(patience, answer).await {
         Ok(answer) => answer,
-        Err(_) => Err(failure(&format!("Prometheus gave no answer within {}s", QUERY.as_secs()))),
+        Err(_) => Err(failure(&format!("Prometheus gave no answer within {}s", patience.as_secs()))),
     }
 }
 
