@@ -41,8 +41,12 @@ impl Backtest {
         let grid = |query: String| RangeQuery { query, start, step, count };
         let value = grid(put(queries.value.1, check.window()));
         let beside = queries.beside.map(|(_, query)| grid(put(query, check.window())));
-        let selectors = inspect(&beside.as_ref().unwrap_or(&value).query).map(|shape| shape.selectors);
-        let newest = grid(freshness_query(&selectors.unwrap_or_default()));
+        let of = |query: &str| inspect(query).map(|shape| shape.selectors).unwrap_or_default();
+        let mut selectors = of(&beside.as_ref().unwrap_or(&value).query);
+        if check.comparison.is_some() {
+            selectors.extend(of(&value.query));
+        }
+        let newest = grid(freshness_query(&selectors));
         let growing = self.growing(check).into_iter().flat_map(|(window, moments)| {
             let asked = progressions(&moments).into_iter().map(move |(start, step, count)| {
                 let range = |query: &str| RangeQuery { query: with_window(query, window), start, step, count };

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::super::watched::Watched;
 use crate::analysis::{CheckLedger, HistoryLedger, Judge, Judged, Learnt, Outcome, judge};
 use crate::api::{Check, CheckKind, Duration, PrometheusSource, Time, Values};
-use crate::engine::{Measure, Measured, Question, due_questions};
+use crate::engine::{Measure, Measured, Question};
 use crate::shell::prometheus::Prometheus;
 
 /// Longer soaks that are tried where one is too short to tell what is asked, in days.
@@ -103,41 +103,17 @@ pub(super) async fn ask(
         return judged.map_or_else(|| asked.clone().failed(&measured), |judged| asked.clone().judged(judged));
     }
     let (alpha, after) = (watched.flip.alpha, watched.soak());
-    let Some(mut ledger) = HistoryLedger::new(check, alpha, source, after, now) else {
-        return burning(asked, watched, source, check, now, measure).await;
-    };
-    while ledger.due(now) > 0 {
-        let question = Question { count: ledger.due(now), ..Question::new(check, check.window(), ledger.next()) };
+    let Some(mut ledger) = HistoryLedger::new(check, alpha, source, after, now) else { return asked };
+    while let Some((from, count)) = ledger.due(now).first().copied() {
+        let question = Question { count, ..Question::new(check, check.window(), from) };
         let measured = measure(vec![question]).await;
         measured.answers.iter().for_each(|answers| ledger.absorb(answers));
         if measured.failed.is_some() {
             return asked.failed(&measured);
         }
     }
-    ledger.conclude();
+    ledger.conclude(&[]);
     asked.foretold(&ledger, alpha, after, now)
-}
-
-/// An error budget needs no past: it is judged as if the flag had been raised one long window ago.
-async fn burning(
-    asked: Asked,
-    watched: &Watched,
-    source: &PrometheusSource,
-    check: &Check,
-    now: Time,
-    measure: impl AsyncFn(Vec<Question>) -> Measured,
-) -> Asked {
-    let longest = check.burn_rate.iter().flat_map(|b| &b.windows).map(|w| w.long).max().unwrap_or_default();
-    let since = now - longest.delta() - check.settle.delta() - check.step().delta();
-    let mut ledger = CheckLedger::new(check, source, since, watched.flip.alpha, Err(""));
-    let measured = measure(due_questions(&ledger, now)).await;
-    if measured.failed.is_some() {
-        return asked.failed(&measured);
-    }
-    measured.answers.iter().for_each(|answers| ledger.absorb(answers));
-    ledger.conclude();
-    let latest = ledger.latest().map(|latest| latest.judged.clone());
-    latest.map_or_else(|| asked.clone().failed(&measured), |judged| asked.clone().judged(judged))
 }
 
 impl Asked {
@@ -155,7 +131,7 @@ impl Asked {
         let values = ledger.captured().blocks.values;
         let blocks = Some((values.iter().flatten().count(), values.len()));
         let answer = values.iter().rev().flatten().next().map(|seen| match ledger.check().kind() {
-            Some(CheckKind::Statistical(_)) => f64::from(seen.0) / f64::from(seen.1),
+            Some(CheckKind::Statistical(_) | CheckKind::BurnRate(_)) => f64::from(seen.0) / f64::from(seen.1),
             _ => f64::from(seen.0),
         });
         let asked = Self { answer, blocks, ..self };
@@ -163,7 +139,10 @@ impl Asked {
             let name = format!("check {}: ", ledger.check().name);
             return Self { sentence: why.strip_prefix(&name).unwrap_or(&why).to_owned(), ..asked };
         }
-        let Some((told, blind)) = ledger.preview() else { return asked };
+        let Some((told, blind)) = ledger.preview() else {
+            let sentence = "nothing burns too fast now".to_owned();
+            return Self { standing: Standing::Passes, sentence, ..asked };
+        };
         if !blind {
             return Self { standing: Standing::Passes, sentence: told.to_owned(), ..asked };
         }

@@ -28,6 +28,7 @@ impl Prometheus {
         let question = Question {
             value: range.query.clone(),
             total: None,
+            arms: false,
             window: None,
             from: range.start,
             count: range.count,
