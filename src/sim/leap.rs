@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::analysis::{AnswerError, Judged, Outcome};
+use crate::analysis::{AnswerError, CheckLedger, Judged, Outcome};
 use crate::api::{EnvironmentKey, RunState, Time};
 use crate::engine::laws::Violation;
 use crate::engine::{Flip, Question, RunLedger, Stage, State, View, step};
@@ -168,7 +168,9 @@ impl World {
 
     fn fill_one(&self, environment: &EnvironmentKey, ledger: &mut RunLedger, to: Time) -> bool {
         self.fill_quiet(environment, ledger, to);
-        for check in ledger.checks_mut().filter(|c| c.latched().is_none()).map(Arc::make_mut) {
+        // A check that has said all it can, a week after its flip, is not asked and does not fail.
+        let asked = |check: &&mut Arc<CheckLedger>| check.latched().is_none() && check.next() <= to;
+        for check in ledger.checks_mut().filter(asked).map(Arc::make_mut) {
             if self.metrics.away(to) {
                 let sentence = "the simulated Prometheus does not answer".to_owned();
                 let judged = Judged { outcome: Outcome::Error(AnswerError::Query), sentence, value: None };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use crate::analysis::{AnswerError, Answers, Reading};
-use crate::api::{Check, CheckKind, Direction, EnvironmentKey, Threshold, Time};
+use crate::api::{Check, CheckKind, Decimal, Direction, EnvironmentKey, Limit, Share, Threshold, Time};
 use crate::engine::{Measure, Measured, Question};
 
 use super::cluster::Cluster;
@@ -227,23 +227,22 @@ fn answers(question: &Question, at: Time, sample: Sample, check: Option<&Check>)
 fn block(kind: CheckKind<'_>, sample: Sample, at: Time) -> (f64, f64) {
     let tremble = (at.timestamp() / 60 % 7) as f64 * 0.001;
     let bad = sample == Sample::Bad;
-    let level = |limit: &crate::api::Limit, worse: Direction| {
-        let relative = limit.relative.as_ref().map_or(0.0, crate::api::Share::value);
-        let absolute = limit.absolute.as_ref().map_or(0.0, crate::api::Decimal::value);
-        let usual = 100.0 * (1.0 + tremble) + absolute * 10.0;
-        match worse {
-            _ if !bad => usual,
-            Direction::Increase | Direction::Either => usual * (1.5 + relative * 2.0) + absolute * 2.0,
-            Direction::Decrease => (usual * (1.0 - relative) * 0.5 - absolute * 2.0).max(0.0),
-        }
+    let part = |limit: &Limit| limit.relative.as_ref().map_or(0.0, Share::value);
+    let plain = |limit: &Limit| limit.absolute.as_ref().map_or(0.0, Decimal::value);
+    // The trembling stays small beside what is allowed, also where only a plain number is.
+    let usual = |limit: &Limit| {
+        let level = if limit.relative.is_some() { 100.0 } else { 0.0 };
+        (level + plain(limit) * 10.0) * (1.0 + tremble)
+    };
+    let level = |limit: &Limit, worse: Direction| match worse {
+        _ if !bad => usual(limit),
+        Direction::Increase | Direction::Either => usual(limit) * (1.5 + part(limit) * 2.0) + plain(limit) * 2.0,
+        Direction::Decrease => (usual(limit) * (1.0 - part(limit)) * 0.5 - plain(limit) * 2.0).max(0.0),
     };
     match kind {
         CheckKind::Threshold(_) => (0.0, 0.0),
         CheckKind::Baseline(b) => (level(&b.limit, b.direction), 0.0),
-        CheckKind::Comparison(c) => {
-            let usual = 100.0 * (1.0 + tremble) + c.limit.absolute.as_ref().map_or(0.0, |a| a.value() * 10.0);
-            (level(&c.limit, c.direction), usual)
-        }
+        CheckKind::Comparison(c) => (level(&c.limit, c.direction), usual(&c.limit)),
         CheckKind::Statistical(s) => match s.direction {
             Direction::Decrease => (if bad { 0.0 } else { 9_900.0 }, 10_000.0),
             Direction::Increase | Direction::Either => (if bad { 9_000.0 } else { 10.0 + tremble * 1_000.0 }, 10_000.0),
@@ -255,7 +254,7 @@ fn block(kind: CheckKind<'_>, sample: Sample, at: Time) -> (f64, f64) {
 /// A value that the bounds judge as the sample says. It trembles, as real ones do, so that nothing may depend on its
 /// staying the same.
 fn value(bounds: &Threshold, sample: Sample, at: Time) -> f64 {
-    let number = |d: &Option<crate::api::Decimal>| d.as_ref().map(crate::api::Decimal::value);
+    let number = |d: &Option<Decimal>| d.as_ref().map(Decimal::value);
     let tremble = (at.timestamp() % 7) as f64 * 0.001;
     let (min, max, target) = (number(&bounds.min), number(&bounds.max), number(&bounds.target));
     let below = |x: f64| x - x.abs() * (0.1 + tremble);
