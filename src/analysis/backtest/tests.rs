@@ -237,3 +237,36 @@ fn steps_are_judged_anew() {
     }
     assert!(later > 3, "{later} in later steps");
 }
+
+/// A baseline judges the day after the flip; that it says nothing of a later step is no doubt about it.
+#[test]
+fn steps_beyond_what_can_be_judged_are_left_to_others() {
+    let backtest = in_steps(latency(), 12, &[20 * HOUR, 10 * HOUR, 12 * HOUR], 6 * HOUR);
+    let past = answered(&backtest, |_, t| Sample::One(100.0 + wave(t)));
+    let flips = &backtest.replay(&past, None)[0];
+    assert!(flips.iter().all(|f| f.replayed == Replayed::Passed), "{flips:?}");
+}
+
+/// What burns before the flip is not the flag's doing, so nothing can be told of it.
+#[test]
+fn a_budget_that_burns_already_is_not_judged() {
+    let ratio = json!({ "bad": "sum(increase(bad[{{ window }}]))", "total": "sum(increase(total[{{ window }}]))" });
+    let budget = check("budget", "burnRate", &json!({ "ratio": ratio, "objective": "0.999" }));
+    let backtest = backtest(budget, 4, 6 * HOUR, 6 * HOUR);
+    let fire = at(2 * DAY)..at(3 * DAY);
+    let past = answered(&backtest, |query, t| {
+        Sample::One(if query.contains("total") {
+            3_000.0
+        } else if fire.contains(&t) {
+            300.0
+        } else {
+            0.0
+        })
+    });
+    let flips = &backtest.replay(&past, None)[0];
+    let of = |at: Time| &flips.iter().find(|f| f.at == at).expect("a flip").replayed;
+    assert_eq!(*of(at(DAY)), Replayed::Passed);
+    assert!(matches!(of(at(2 * DAY) - TimeDelta::hours(6)), Replayed::Passed), "over before it burns");
+    let burning = at(2 * DAY) + TimeDelta::hours(12);
+    assert!(matches!(of(burning), Replayed::Undecided(why) if why.contains("it burns already")), "{:?}", of(burning));
+}
