@@ -317,14 +317,14 @@ mod tests {
     use crate::analysis::{Inconclusive, Outcome};
     use serde_json::json;
 
-    fn judge(kind: serde_json::Value) -> Judge {
+    fn judge(kind: &serde_json::Value) -> Judge {
         let mut check = json!({ "name": "c", "settle": "5m" });
         check.as_object_mut().expect("an object").extend(kind.as_object().expect("a kind").clone());
         Judge::of(&serde_json::from_value(check).expect("a check"), 0.01).expect("a judge")
     }
 
     fn latency() -> Judge {
-        judge(json!({ "baseline": { "query": "q", "direction": "Increase", "limit": { "relative": "10%" } } }))
+        judge(&json!({ "baseline": { "query": "q", "direction": "Increase", "limit": { "relative": "10%" } } }))
     }
 
     /// A day of waves, with a little noise that repeats.
@@ -376,7 +376,7 @@ mod tests {
         before.iter_mut().take(len - 100).for_each(|b| *b = None);
         assert_eq!(latency().learn(&before, 288), Err(NO_DAYS.to_owned()));
         let judge = |drift: Option<&str>| {
-            judge(json!({ "baseline": { "query": "q", "direction": "Increase", "limit": { "relative": "10%" },
+            judge(&json!({ "baseline": { "query": "q", "direction": "Increase", "limit": { "relative": "10%" },
                                         "history": "0s", "drift": drift } }))
         };
         assert_eq!(judge(None).learn(&before, 288), Err(NO_DRIFT.to_owned()));
@@ -384,7 +384,7 @@ mod tests {
     }
 
     fn judge_of_errors() -> Judge {
-        judge(json!({ "statistical": { "ratio": { "bad": "b", "total": "t" }, "direction": "Increase",
+        judge(&json!({ "statistical": { "ratio": { "bad": "b", "total": "t" }, "direction": "Increase",
                                        "limit": { "absolute": "0.001" } } }))
     }
 
@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn a_comparison_says_nothing_where_the_reference_has_moved() {
         let judge =
-            judge(json!({ "comparison": { "query": "q", "reference": { "query": "r" }, "direction": "Increase",
+            judge(&json!({ "comparison": { "query": "q", "reference": { "query": "r" }, "direction": "Increase",
                                                   "limit": { "relative": "10%" } } }));
         let before: Vec<_> = past(&judge).into_iter().flatten().map(|Seen(v, _)| Some(Seen(v, v * 0.99))).collect();
         let learnt = judge.learn(&before, 288).expect("a baseline");
@@ -419,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_budget_must_not_burn_before_and_begins_where_it_is_told_to() {
-        let judge = judge(json!({ "burnRate": { "ratio": { "bad": "b", "total": "t" }, "objective": "0.999" } }));
+        let judge = judge(&json!({ "burnRate": { "ratio": { "bad": "b", "total": "t" }, "objective": "0.999" } }));
         assert_eq!((judge.history().as_seconds(), judge.reach()), (6 * HOUR, None));
         let fine = [Some(Seen(0.0, 3_000.0)); 72];
         assert_eq!(judge.learn(&fine, 1), Ok(Learnt::Nothing));
@@ -437,7 +437,7 @@ mod tests {
     #[test]
     fn proof_can_be_asked_for() {
         let strict =
-            judge(json!({ "baseline": { "query": "q", "direction": "Increase", "limit": { "relative": "0.1%" },
+            judge(&json!({ "baseline": { "query": "q", "direction": "Increase", "limit": { "relative": "0.1%" },
                                                  "promoteWhen": "BoundWithinLimit" } }));
         let learnt = strict.learn(&past(&strict), 288).expect("a baseline");
         let since: Vec<_> = (0..24).map(|at| Some(Seen(wave(at), 0.0))).collect();

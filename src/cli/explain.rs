@@ -175,13 +175,11 @@ async fn asked(prometheus: &Prometheus, run: &MigrationRun, armed: &Armed, mut l
             ledger.latest().map(|l| l.judged.clone())
         }
     };
-    match judged {
-        Some(judged) => format!("{} {}: {}", check.name, word(judged.outcome), judged.sentence),
-        None => {
-            let why = measured.failed.map(|(_, why)| why).unwrap_or_default();
-            format!("{} could not be asked from here: {why}", check.name)
-        }
+    if let Some(judged) = judged {
+        return format!("{} {}: {}", check.name, word(judged.outcome), judged.sentence);
     }
+    let why = measured.failed.map(|(_, why)| why).unwrap_or_default();
+    format!("{} could not be asked from here: {why}", check.name)
 }
 
 fn word(outcome: Outcome) -> &'static str {

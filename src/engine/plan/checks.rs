@@ -59,8 +59,10 @@ impl Problems {
             Some(CheckKind::Threshold(t)) => t.confidence.is_some().then_some("confidence weighs counts"),
             Some(CheckKind::Statistical(_)) => Some("this check counts events"),
             Some(CheckKind::BurnRate(_)) => Some("an error budget is made of counts"),
-            Some(CheckKind::Baseline(Baseline { values: Values::Count, .. }))
-            | Some(CheckKind::Comparison(Comparison { values: Values::Count, .. })) => Some("its values are counts"),
+            Some(
+                CheckKind::Baseline(Baseline { values: Values::Count, .. })
+                | CheckKind::Comparison(Comparison { values: Values::Count, .. }),
+            ) => Some("its values are counts"),
             _ => None,
         };
         let asked = Asked { window: check.window(), counts, block: check.block().is_some() };

@@ -76,8 +76,7 @@ fn each_kind_finds_what_got_worse() {
         world.metrics.curve("eu").regression = Some(TimeDelta::minutes(60));
         world.run_until(minute(8 * 60)).expect("no law is broken");
         assert_eq!(values(&world), "eu=\"false\"", "{}", world.timeline());
-        let back = world.timeline().lines().find(|l| l.contains("→ RollingBack")).expect("a rollback").to_owned();
-        back
+        world.timeline().lines().find(|l| l.contains("→ RollingBack")).expect("a rollback").to_owned()
     });
     expect![[r#"
         05-05 10:27:52  1 eu         Soaking → RollingBack      latency: +69.9 % against the time before the flip (between +69.13 % and +70.68 %) over 4 blocks of 5m, beyond +10 %
