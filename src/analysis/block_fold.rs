@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
-
 use super::block_judge::{HORIZON, Judge, Learnt, Seen};
 use super::captured::Captured;
 use super::statistics::Blocks;
@@ -32,21 +30,9 @@ impl BlockFold {
         let learnt = judge.learn(&captured.blocks.values, usize::try_from(horizon).unwrap_or(0))?;
         let since = Blocks { start: captured.end(), block, values: Vec::new() };
         let mut fold = Self { judge, learnt: Arc::new(learnt), since, unjudged: false };
-        let settle = fold.place(first).unwrap_or(0);
+        let settle = fold.since.place_of(first).unwrap_or(0);
         fold.judge = fold.judge.starting(settle);
         Ok(fold)
-    }
-
-    /// Which block ends at a moment.
-    fn place(&self, at: Time) -> Option<usize> {
-        let length = self.since.block.as_seconds().max(1);
-        usize::try_from((at - self.since.start).num_seconds() / length - 1).ok()
-    }
-
-    /// When a block ends.
-    fn end_of(&self, place: usize) -> Time {
-        let length = self.since.block.as_seconds().max(1);
-        self.since.start + TimeDelta::seconds(length.saturating_mul(i64::try_from(place).unwrap_or(0) + 1))
     }
 
     /// The last moment of which something can be said.
@@ -56,7 +42,7 @@ impl BlockFold {
 
     /// Takes in what was seen of the block that ends at a moment; says whether it can be judged.
     pub fn push(&mut self, at: Time, seen: Option<Seen>) -> bool {
-        let Some(place) = self.place(at) else { return false };
+        let Some(place) = self.since.place_of(at) else { return false };
         if place >= self.since.values.len() {
             self.since.values.resize(place + 1, None);
         }
@@ -74,12 +60,12 @@ impl BlockFold {
         }
         let finding = self.judge.judge(&self.learnt, &self.since.values);
         let (outcome, sentence) = self.judge.says(&finding);
-        Some((self.end_of(finding.at), Judged { outcome, sentence, value: finding.estimate }))
+        Some((self.since.end_of(finding.at), Judged { outcome, sentence, value: finding.estimate }))
     }
 
     /// Forgets what was seen before a moment.
     pub fn forget(&mut self, until: Time) {
-        let kept = (0..self.since.values.len()).find(|place| self.end_of(*place) >= until);
+        let kept = (0..self.since.values.len()).find(|place| self.since.end_of(*place) >= until);
         let kept = kept.unwrap_or(self.since.values.len());
         self.since.values.iter_mut().take(kept).for_each(|block| *block = None);
         self.unjudged = true;

@@ -240,12 +240,8 @@ impl Judge {
         match (&self.kind, learnt) {
             (Kind::Baseline(b), Learnt::Level(reference)) => b.judge(Some(reference), &values(since)),
             (Kind::Comparison(arms), Learnt::Arms(difference, past)) => {
-                // Of the reference, too, only the first day can be held against the days before.
-                let within = arms.1.rule.restarts.settle.max(arms.1.day);
                 let beside = past.as_ref().map(|past| (&arms.1, past));
-                let moved = beside.filter(|_| !since.is_empty());
-                let first_day: Vec<_> = besides(since).into_iter().take(within).collect();
-                arms.0.judge_beside(Some(difference), (&values(since), &besides(since)), moved, &first_day)
+                arms.0.judge(Some(difference), (&values(since), &besides(since)), beside)
             }
             (Kind::Counts(judge, _), Learnt::Counts(baseline)) => judge.judge(Some(baseline), &counts(since)),
             (Kind::Burn(judge), _) => judge.judge(&counts(since)),

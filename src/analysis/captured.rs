@@ -43,8 +43,7 @@ impl Captured {
 
     /// When the last block ends.
     pub fn end(&self) -> Time {
-        let blocks = i64::try_from(self.blocks.values.len()).unwrap_or(0);
-        self.blocks.start + chrono::TimeDelta::seconds(self.blocks.block.as_seconds().saturating_mul(blocks))
+        self.blocks.next() - self.blocks.block.delta()
     }
 }
 

@@ -2,12 +2,12 @@
 
 use chrono::TimeDelta;
 
+use super::Answers;
 use super::block_fold::seen;
 use super::block_judge::{Judge, Seen};
 use super::captured::Captured;
 use super::ledger::{CheckLedger, MOST_AT_ONCE, on_grid};
 use super::statistics::Blocks;
-use super::{Answers, Judged};
 use crate::api::{Check, Duration, PrometheusSource, Time};
 
 /// The most stretches that are asked for in one pass: eight days of one minute.
@@ -66,18 +66,15 @@ impl HistoryLedger {
 
     /// The moment at which the next block ends.
     pub fn next(&self) -> Time {
-        let blocks = i64::try_from(self.blocks.values.len() + 1).unwrap_or(i64::MAX);
-        self.blocks.start + TimeDelta::seconds(self.blocks.block.as_seconds().saturating_mul(blocks))
+        self.blocks.next()
     }
 
     /// The stretches of moments that are due, oldest first: where each begins, and how many it has.
     pub fn due(&self, now: Time) -> Vec<(Time, usize)> {
         let block = self.blocks.block.as_seconds().max(1);
         let all = usize::try_from((now - self.next()).num_seconds().div_euclid(block) + 1).unwrap_or(0);
-        let stretch = |first: usize| {
-            let after = block.saturating_mul(i64::try_from(first).unwrap_or(0));
-            (self.next() + TimeDelta::seconds(after), self.at_once.min(all - first))
-        };
+        let known = self.blocks.values.len();
+        let stretch = |first: usize| (self.blocks.end_of(known + first), self.at_once.min(all - first));
         (0..all).step_by(self.at_once).take(MOST_STRETCHES).map(stretch).collect()
     }
 
@@ -93,9 +90,9 @@ impl HistoryLedger {
     }
 
     /// Notes that the question could not be put; the moments stay due, fewer at once.
-    pub fn fail(&mut self, judged: &Judged) {
+    pub fn fail(&mut self, sentence: &str) {
         self.at_once = (self.at_once / 2).max(1);
-        self.failed = Some(judged.sentence.clone());
+        self.failed = Some(sentence.to_owned());
     }
 
     /// Learns from what came, and forgets what is older than its judge looks back, and what was seen while the flag was up.

@@ -128,9 +128,8 @@ impl CheckLedger {
                     }
                     Err(why) => {
                         next = first + NEVER;
-                        let outcome = Outcome::Error(AnswerError::Baseline);
-                        latest =
-                            Some(Latest { at: rolled_out, judged: Judged { outcome, sentence: why, value: None } });
+                        let judged = Judged::failed(AnswerError::Baseline, why);
+                        latest = Some(Latest { at: rolled_out, judged });
                         Fold::Unknown
                     }
                 }
@@ -181,9 +180,7 @@ impl CheckLedger {
             return block;
         }
         let least = Duration::seconds(scrape.as_seconds() * SCRAPES_PER_WINDOW);
-        let queries = check.queries();
-        let queries = [Some(queries.value), queries.beside];
-        let fixed = queries.into_iter().flatten().filter_map(|(_, q)| query::inspect(q).ok()?.fixed).max();
+        let fixed = check.queries().all().filter_map(|(_, q)| query::inspect(q).ok()?.fixed).max();
         match check.window() {
             Some(window) => least.min(window).max(Duration::seconds(1)),
             None => fixed.unwrap_or_default().max(least),

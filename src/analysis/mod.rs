@@ -100,6 +100,13 @@ pub struct Judged {
     pub value: Option<f64>,
 }
 
+impl Judged {
+    /// What a failure to ask comes to.
+    pub fn failed(error: AnswerError, sentence: String) -> Self {
+        Self { outcome: Outcome::Error(error), sentence, value: None }
+    }
+}
+
 /// A breach that counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Breach {

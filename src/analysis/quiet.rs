@@ -37,11 +37,7 @@ impl QuietLedger {
 
     fn judged(&self, answers: &Answers) -> Judged {
         let threshold = self.check.threshold.as_ref();
-        let none = || Judged {
-            outcome: Outcome::Error(AnswerError::Query),
-            sentence: "only a threshold can be quiet".to_owned(),
-            value: None,
-        };
+        let none = || Judged::failed(AnswerError::Query, "only a threshold can be quiet".to_owned());
         threshold.map_or_else(none, |threshold| judge(threshold, answers, self.max_age))
     }
 

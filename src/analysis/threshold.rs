@@ -119,12 +119,14 @@ fn surely(check: &Threshold, found: Found, judged: Judged) -> Judged {
 /// One finite number, or nothing; everything else is an outcome already.
 pub(super) fn single(reading: &Reading) -> Result<Option<f64>, Judged> {
     match reading {
-        Err((error, sentence)) => Err(failed(*error, sentence.clone())),
+        Err((error, sentence)) => Err(Judged::failed(*error, sentence.clone())),
         Ok(samples) => match samples.as_slice() {
             [] => Ok(None),
             [one] if one.is_finite() => Ok(Some(*one)),
-            [one] => Err(failed(AnswerError::NotANumber, format!("the answer is {one}, not a number to compare"))),
-            many => Err(failed(
+            [one] => {
+                Err(Judged::failed(AnswerError::NotANumber, format!("the answer is {one}, not a number to compare")))
+            }
+            many => Err(Judged::failed(
                 AnswerError::SeveralSeries,
                 format!(
                     "{} series answer where one is expected; aggregate them, for example with sum() or max()",
@@ -197,10 +199,6 @@ pub(crate) fn partial() -> String {
 
 pub(super) fn inconclusive(reason: Inconclusive, sentence: String) -> Judged {
     Judged { outcome: Outcome::Inconclusive(reason), sentence, value: None }
-}
-
-fn failed(error: AnswerError, sentence: String) -> Judged {
-    Judged { outcome: Outcome::Error(error), sentence, value: None }
 }
 
 #[cfg(test)]

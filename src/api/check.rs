@@ -147,6 +147,13 @@ pub struct Queries<'a> {
     pub beside: Option<(&'static str, &'a str)>,
 }
 
+impl<'a> Queries<'a> {
+    /// Each with its field.
+    pub fn all(self) -> impl Iterator<Item = (&'static str, &'a str)> {
+        [Some(self.value), self.beside].into_iter().flatten().filter(|(field, _)| !field.is_empty())
+    }
+}
+
 /// What a breach leads to, once it counts. Before the flip every check must pass, whatever this says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnBreach {

@@ -10,8 +10,7 @@ use super::{Connection, Known, Output, named, online, runs, schedule};
 use crate::analysis::{CheckLedger, Outcome, judge};
 use crate::api::{Armed, ConditionStatus, MigrationRun, OverrideStatus, PendingAction, Percent, RunState, Time, Wait};
 use crate::engine::calendar::distance;
-use crate::engine::history::alpha_of;
-use crate::engine::{KeptKey, Measure, Measured, Question, due_questions};
+use crate::engine::{KeptKey, Measure, Measured, Question, due_questions, new_check};
 use crate::shell::kept;
 use crate::shell::prometheus::Prometheus;
 
@@ -126,9 +125,7 @@ async fn evidence(client: &Client, prometheus: &Prometheus, run: &MigrationRun) 
         }
     };
     join_all(armed.checks.iter().map(|check| {
-        let captured = baselines.as_ref().map_err(String::as_str);
-        let captured = captured.and_then(|b| b.of(check).ok_or("nothing was kept of it before the flip"));
-        let ledger = CheckLedger::new(check, &armed.prometheus, rolled_out, alpha_of(armed), captured);
+        let ledger = new_check(armed, check, rolled_out, baselines.as_ref().map_err(String::as_str));
         asked(prometheus, run, armed, ledger)
     }))
     .await

@@ -99,7 +99,7 @@ impl Pass<'_> {
         };
         let Some(prometheus) = plan.prometheus.clone() else { return };
         let observe = observes(self.view);
-        let baseline = self.keep(run, plan);
+        let baseline = self.keep(run);
         let covers = phase.soaks().iter().any(|soak| !soak.covers.is_empty());
         let armed = Arc::new(Armed {
             at: self.now,

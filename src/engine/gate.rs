@@ -85,7 +85,7 @@ pub(super) fn gates(
                 }
             }
             flip_gates(view, run, flip, seen, now, &mut gates);
-            for why in history::missing(view, state, run, flip, now) {
+            for why in history::missing(view, state, run, now) {
                 gates.wait(Gate::Evidence, why);
             }
             if let Some(why) = quiet::missing(view, state, run, now) {
@@ -287,7 +287,7 @@ fn flip_gates(view: &View, run: &Run, flip: &FlipPlan, seen: &Observations, now:
             None => None,
             Some(m) => m.answers.last().filter(|a| a.at <= now).map(|a| judge(threshold, a, max_age)).or_else(|| {
                 let (error, why) = m.failed.clone()?;
-                Some(Judged { outcome: Outcome::Error(error), sentence: why, value: None })
+                Some(Judged::failed(error, why))
             }),
         };
         if view.counts(run, check, now) {

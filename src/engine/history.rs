@@ -12,7 +12,7 @@ use super::state::{Flip, Run, Stage, State};
 use super::step::{Pass, steady};
 use super::target::{TargetReading, digest};
 use super::view::View;
-use crate::analysis::{Baselines, HistoryLedger, Judged, Outcome, sha256};
+use crate::analysis::{Baselines, HistoryLedger, sha256};
 use crate::api::{Armed, Check, Duration, Kept, OnBreach, Preflight, RunState, Share, Time};
 
 /// How likely all checks of a run together may roll a harmless flip back, where nothing is said.
@@ -73,13 +73,13 @@ pub(super) fn ask_kept(state: &State, run: &Run, flip: &Flip) -> Option<Probe> {
 }
 
 /// What is missing of the time before the flip, in sentences.
-pub(super) fn missing(view: &View, state: &State, run: &Run, flip: &FlipPlan, now: Time) -> Vec<String> {
-    let refused = state.ledgers.get(&run.name).and_then(|l| l.unkept.as_ref());
-    if let Some((_, why)) = refused.filter(|(at, _)| now < *at + TRIED_AGAIN) {
+pub(super) fn missing(view: &View, state: &State, run: &Run, now: Time) -> Vec<String> {
+    let Some(ledger) = state.ledgers.get(&run.name) else { return Vec::new() };
+    if let Some((_, why)) = ledger.unkept.as_ref().filter(|(at, _)| now < *at + TRIED_AGAIN) {
         return vec![format!("what was seen before the flip could not be kept: {why}")];
     }
     let counts = |ledger: &&Arc<HistoryLedger>| view.counts(run, ledger.check(), now);
-    ledgers(state, run, flip, now).iter().filter(counts).filter_map(|ledger| ledger.missing(now)).collect()
+    ledger.history.iter().filter(counts).filter_map(|ledger| ledger.missing(now)).collect()
 }
 
 impl Pass<'_> {
@@ -93,9 +93,8 @@ impl Pass<'_> {
             if let Some(measured) = self.seen.measured(&run.name, &ledger.check().name) {
                 let ledger = Arc::make_mut(ledger);
                 measured.answers.iter().for_each(|answers| ledger.absorb(answers));
-                if let Some((error, sentence)) = &measured.failed {
-                    let outcome = Outcome::Error(*error);
-                    ledger.fail(&Judged { outcome, sentence: sentence.clone(), value: None });
+                if let Some((_, sentence)) = &measured.failed {
+                    ledger.fail(sentence);
                 }
                 if ledger.next() != before {
                     ledger.conclude(&up);
@@ -125,8 +124,10 @@ impl Pass<'_> {
         if told.len() != run.preflight.len() || !told.iter().zip(&run.preflight).all(same) {
             run.preflight = told;
         }
-        if !all.is_empty() {
-            self.state.ledgers.entry(run.name.clone()).or_default().history = all;
+        match self.state.ledgers.get_mut(&run.name) {
+            Some(ledger) => ledger.history = all,
+            None if all.is_empty() => {}
+            None => self.state.ledgers.entry(run.name.clone()).or_default().history = all,
         }
     }
 
@@ -150,17 +151,13 @@ impl Pass<'_> {
     }
 
     /// What must be stored before this run is armed; nothing where no check compares with the time before.
-    pub(super) fn keep(&mut self, run: &Run, flip: &FlipPlan) -> Option<Kept> {
-        let history = ledgers(&self.state, run, flip, self.now);
-        if history.is_empty() {
-            return None;
-        }
-        let baselines = Baselines::new(history.iter().map(|ledger| ledger.captured()).collect());
+    pub(super) fn keep(&mut self, run: &Run) -> Option<Kept> {
+        let ledger = self.state.ledgers.get_mut(&run.name).filter(|ledger| !ledger.history.is_empty())?;
+        let baselines = Baselines::new(ledger.history.iter().map(|ledger| ledger.captured()).collect());
         let text = baselines.text();
         let sha256 = sha256(&text);
         // A run is armed again after its Retry, or after a pass that was not stored: each keeps its own.
         let kept = Kept { name: format!("hoist-baseline-{}", digest(&[&run.name, &sha256])), sha256 };
-        let ledger = self.state.ledgers.entry(run.name.clone()).or_default();
         ledger.baselines = Some(Arc::new(baselines));
         let (namespace, run) = (run.namespace.clone(), run.name.clone());
         self.keeps.push(Keep { key: KeptKey { namespace, run, kept: kept.clone() }, text });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::analysis::{Baselines, CheckLedger, HistoryLedger, Judged, Outcome, QuietLedger};
+use crate::analysis::{Baselines, CheckLedger, HistoryLedger, Judged, QuietLedger};
 use crate::api::{Armed, Check, Time};
 
 use super::history::alpha_of;
@@ -40,7 +40,7 @@ pub struct RunLedger {
 impl RunLedger {
     /// That of a flip whose rollout is complete and of which nothing was measured yet.
     pub(super) fn new(flip: &Flip, rolled_out: Time, baselines: Result<&Arc<Baselines>, &str>) -> Self {
-        let new = |check| Arc::new(new_check(&flip.armed, check, rolled_out, baselines));
+        let new = |check| Arc::new(new_check(&flip.armed, check, rolled_out, baselines.map(AsRef::as_ref)));
         let checks = Arc::new(flip.armed.checks.iter().map(new).collect());
         let baselines = baselines.ok().cloned();
         Self { checks, baselines, rolled_out: Some(rolled_out), ..Self::default() }
@@ -50,7 +50,7 @@ impl RunLedger {
     fn found(&mut self, flip: &Flip, rolled_out: Time, baselines: Result<&Arc<Baselines>, &str>) {
         self.baselines = baselines.ok().cloned();
         for check in self.checks_mut().filter(|c| c.is_without_past()) {
-            *check = Arc::new(new_check(&flip.armed, check.check(), rolled_out, baselines));
+            *check = Arc::new(new_check(&flip.armed, check.check(), rolled_out, baselines.map(AsRef::as_ref)));
         }
     }
 
@@ -86,8 +86,8 @@ impl RunLedger {
     }
 }
 
-/// The ledger of one check of an armed plan.
-fn new_check(armed: &Armed, check: &Check, rolled_out: Time, baselines: Result<&Arc<Baselines>, &str>) -> CheckLedger {
+/// An empty ledger of one check of an armed plan; without what was kept before the flip, `baselines` says why.
+pub fn new_check(armed: &Armed, check: &Check, rolled_out: Time, baselines: Result<&Baselines, &str>) -> CheckLedger {
     let captured = baselines.and_then(|b| b.of(check).ok_or("this check is not in it"));
     CheckLedger::new(check, &armed.prometheus, rolled_out, alpha_of(armed), captured)
 }
@@ -208,7 +208,6 @@ fn take(check: &mut CheckLedger, measured: &Measured, now: Time) {
     }
     check.conclude();
     if let Some((error, sentence)) = &measured.failed {
-        let judged = Judged { outcome: Outcome::Error(*error), sentence: sentence.clone(), value: None };
-        check.fail(now, judged);
+        check.fail(now, Judged::failed(*error, sentence.clone()));
     }
 }

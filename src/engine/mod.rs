@@ -36,7 +36,7 @@ pub use condition::bug;
 pub use decision::{Decision, Finalizer, Keep, Lower, Motion, OrderAnswer, Raise, Restart, Seal, Update};
 pub use elsewhere::{ElsewherePhase, waited_for};
 pub use hint::nearest;
-pub use ledger::RunLedger;
+pub use ledger::{RunLedger, new_check};
 pub use order::WENT_BACK;
 pub use plan::{EnvironmentPlan, FlipPlan, PhasePlan, Places, Plan, Problem, Step, circle};
 pub use probe::{

@@ -5,7 +5,7 @@ use super::probe::{GATE_POLL, Measure, Probe, Question};
 use super::state::{Run, State};
 use super::step::Pass;
 use super::view::View;
-use crate::analysis::{Judged, Outcome, QuietLedger};
+use crate::analysis::{Judged, QuietLedger};
 use crate::api::Time;
 
 /// What is known of the old path so far; nothing where the phase asks for none.
@@ -47,8 +47,7 @@ impl Pass<'_> {
                 quiet.absorb(answers);
             }
             if let Some((error, sentence)) = &measured.failed {
-                let judged = Judged { outcome: Outcome::Error(*error), sentence: sentence.clone(), value: None };
-                quiet.fail(self.now, judged);
+                quiet.fail(self.now, Judged::failed(*error, sentence.clone()));
             }
         }
         let stuck = quiet.next() == before && before <= self.now;

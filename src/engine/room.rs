@@ -49,9 +49,7 @@ pub fn armed<'a>(targets: &[TargetPlan], checks: impl Iterator<Item = &'a Check>
         400 + names + values.iter().sum::<usize>() + needs + beside + t.workloads.iter().map(workload).sum::<usize>()
     };
     let check = |c: &Check| {
-        let queries = c.queries();
-        let queries =
-            [Some(queries.value), queries.beside].into_iter().flatten().map(|(_, q)| written(q)).sum::<usize>();
+        let queries = c.queries().all().map(|(_, q)| written(q)).sum::<usize>();
         let windows = c.burn_rate.as_ref().map_or(0, |b| 80 * b.windows.len());
         480 + c.name.len() + queries + windows
     };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::analysis::{AnswerError, CheckLedger, Judged, Outcome};
+use crate::analysis::{AnswerError, CheckLedger, Judged};
 use crate::api::{EnvironmentKey, RunState, Time};
 use crate::engine::laws::Violation;
 use crate::engine::{Flip, Question, RunLedger, Stage, State, View, step};
@@ -173,7 +173,7 @@ impl World {
         for check in ledger.checks_mut().filter(asked).map(Arc::make_mut) {
             if self.metrics.away(to) {
                 let sentence = "the simulated Prometheus does not answer".to_owned();
-                let judged = Judged { outcome: Outcome::Error(AnswerError::Query), sentence, value: None };
+                let judged = Judged::failed(AnswerError::Query, sentence);
                 (0..MANY).for_each(|_| check.fail(to, judged.clone()));
                 continue;
             }

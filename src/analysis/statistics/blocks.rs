@@ -3,6 +3,7 @@
 //! Overlapping windows are correlated by construction, so all statistics stand on blocks. The blocks of a run are all that a
 //! verdict needs: it can be computed again from them.
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Duration, Time};
@@ -40,6 +41,22 @@ impl<T: Copy> Blocks<T> {
         let before = usize::try_from(past / length).unwrap_or(usize::MAX);
         let after = usize::try_from((past + length - 1) / length).unwrap_or(usize::MAX);
         (self.values.get(..before).unwrap_or(&self.values), self.values.get(after..).unwrap_or_default())
+    }
+
+    /// When the block at this place ends, whether it is there yet or not.
+    pub fn end_of(&self, place: usize) -> Time {
+        let blocks = i64::try_from(place).unwrap_or(i64::MAX).saturating_add(1);
+        self.start + TimeDelta::seconds(self.block.as_seconds().max(1).saturating_mul(blocks))
+    }
+
+    /// The place of the block that ends at a moment; none for what ends before the first.
+    pub fn place_of(&self, end: Time) -> Option<usize> {
+        usize::try_from((end - self.start).num_seconds() / self.block.as_seconds().max(1) - 1).ok()
+    }
+
+    /// When the next block ends.
+    pub fn next(&self) -> Time {
+        self.end_of(self.values.len())
     }
 
     /// What is in each block, for `count` of them. Samples before the first or after the last are left out, as are blocks

@@ -46,22 +46,11 @@ impl Comparison {
         since: Arms<'_>,
         beside: Option<(&Baseline, &Reference)>,
     ) -> Finding {
-        self.judge_beside(reference, since, beside, since.1)
-    }
-
-    /// The same, where the arm beside is held against its past by these of its blocks alone.
-    pub fn judge_beside(
-        &self,
-        reference: Option<&Reference>,
-        since: Arms<'_>,
-        beside: Option<(&Baseline, &Reference)>,
-        held: &[Option<f64>],
-    ) -> Finding {
         let found = reference.map_or_else(
             || Finding::undecided(Undecided::NoBaseline, since.0.len().saturating_sub(1)),
             |reference| self.rule.judge(reference, &self.differences(since)),
         );
-        let moved = beside.and_then(|(baseline, past)| self.moved(baseline, past, held));
+        let moved = beside.and_then(|(baseline, past)| self.moved(baseline, past, since.1));
         match moved {
             Some(at) if found.verdict != Verdict::Breach || at <= found.at => {
                 Finding { verdict: Verdict::Undecided(Undecided::ReferenceMoved), ..found }
@@ -70,10 +59,11 @@ impl Comparison {
         }
     }
 
-    /// The block from which on the arm beside is known to have moved.
+    /// The block from which on the arm beside is known to have moved. Only its first day can be held against the days before.
     fn moved(&self, baseline: &Baseline, past: &Reference, beside: &[Option<f64>]) -> Option<usize> {
         let rule = ShiftRule { direction: Direction::Either, limit: self.rule.limit, ..baseline.rule.clone() };
-        let found = Baseline { rule, ..baseline.clone() }.judge(Some(past), beside);
+        let first_day = beside.get(..baseline.day.max(rule.restarts.settle)).unwrap_or(beside);
+        let found = Baseline { rule, ..baseline.clone() }.judge(Some(past), first_day);
         (found.verdict == Verdict::Breach).then_some(found.at)
     }
 

@@ -66,9 +66,7 @@ impl Problems {
             _ => None,
         };
         let asked = Asked { window: check.window(), counts, block: check.block().is_some() };
-        let queries = check.queries();
-        for (field, query) in [Some(queries.value), queries.beside].into_iter().flatten().filter(|(f, _)| !f.is_empty())
-        {
+        for (field, query) in check.queries().all() {
             if let Err((message, hint)) = check_query(query, asked, spec) {
                 self.add(format!("{at}.{field}"), message, hint);
             }
