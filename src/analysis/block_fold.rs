@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::block_judge::{HORIZON, Judge, Learnt, Seen};
+use super::block_progress::Progress;
 use super::captured::Captured;
 use super::statistics::Blocks;
 use super::threshold::{fresh, inconclusive, single};
@@ -10,13 +11,24 @@ use super::{Answers, Inconclusive, Judged, Outcome};
 use crate::api::{Check, CheckKind, Duration, Time};
 
 /// The blocks of one check since the flip.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct BlockFold {
-    judge: Judge,
+    judge: Arc<Judge>,
     learnt: Arc<Learnt>,
     since: Blocks<Seen>,
+    /// What the judge has taken in of them, and how many.
+    progress: Progress,
+    taken: usize,
     /// Whether something came that was not judged yet.
     unjudged: bool,
+}
+
+/// What was taken in follows from the blocks.
+impl PartialEq for BlockFold {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.judge, &self.learnt, &self.since, self.unjudged)
+            == (&other.judge, &other.learnt, &other.since, other.unjudged)
+    }
 }
 
 impl BlockFold {
@@ -29,10 +41,10 @@ impl BlockFold {
         let horizon = HORIZON.as_seconds() / block.as_seconds().max(1);
         let learnt = judge.learn(&captured.blocks.values, usize::try_from(horizon).unwrap_or(0))?;
         let since = Blocks { start: captured.end(), block, values: Vec::new() };
-        let mut fold = Self { judge, learnt: Arc::new(learnt), since, unjudged: false };
-        let settle = fold.since.place_of(first).unwrap_or(0);
-        fold.judge = fold.judge.starting(settle);
-        Ok(fold)
+        let judge = judge.starting(since.place_of(first).unwrap_or(0));
+        let progress = judge.begin(&learnt);
+        let (judge, learnt) = (Arc::new(judge), Arc::new(learnt));
+        Ok(Self { judge, learnt, since, progress, taken: 0, unjudged: false })
     }
 
     /// The last moment of which something can be said.
@@ -58,7 +70,11 @@ impl BlockFold {
         if !std::mem::take(&mut self.unjudged) {
             return None;
         }
-        let finding = self.judge.judge(&self.learnt, &self.since.values);
+        for block in self.since.values.iter().skip(self.taken) {
+            self.judge.take(&self.learnt, &mut self.progress, *block);
+        }
+        self.taken = self.since.values.len();
+        let finding = self.progress.finding();
         let (outcome, sentence) = self.judge.says(&finding);
         Some((self.since.end_of(finding.at), Judged { outcome, sentence, value: finding.estimate }))
     }
@@ -68,6 +84,7 @@ impl BlockFold {
         let kept = (0..self.since.values.len()).find(|place| self.since.end_of(*place) >= until);
         let kept = kept.unwrap_or(self.since.values.len());
         self.since.values.iter_mut().take(kept).for_each(|block| *block = None);
+        (self.progress, self.taken) = (self.judge.begin(&self.learnt), 0);
         self.unjudged = true;
     }
 }

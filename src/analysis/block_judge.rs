@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::statistics::{
-    self as stats, Baseline, BurnRate, BurnWindow, Comparison, Count, CountBaseline, CountJudge, Finding, Limit,
-    Reference, Restarts, RollbackWhen, Scale, ShiftRule, Trim, Verdict,
+    self as stats, Baseline, BurnRate, BurnWindow, Comparison, Count, CountBaseline, CountJudge, Limit, Reference,
+    Restarts, RollbackWhen, Scale, ShiftRule, Trim, Verdict,
 };
 use crate::api::{self, Check, CheckKind, Duration, PromoteWhen, Values};
 
@@ -166,17 +166,13 @@ impl Judge {
 
     /// The same judge for a rollout that was settled so many blocks after the flip.
     pub fn starting(mut self, settle: usize) -> Self {
-        let begin = |restarts: &mut Restarts| {
-            restarts.settle = settle;
-            restarts.at.iter_mut().for_each(|at| *at += settle);
-        };
         match &mut self.kind {
-            Kind::Baseline(b) => begin(&mut b.rule.restarts),
+            Kind::Baseline(b) => b.rule.restarts.shifted(settle),
             Kind::Comparison(arms) => {
-                begin(&mut arms.0.rule.restarts);
-                begin(&mut arms.1.rule.restarts);
+                arms.0.rule.restarts.shifted(settle);
+                arms.1.rule.restarts.shifted(settle);
             }
-            Kind::Counts(judge, _) => begin(&mut judge.restarts),
+            Kind::Counts(judge, _) => judge.restarts.shifted(settle),
             Kind::Burn(judge) => judge.settle = settle,
         }
         self
@@ -232,20 +228,6 @@ impl Judge {
                     Verdict::Proven | Verdict::Undecided(_) => Ok(Learnt::Nothing),
                 }
             }
-        }
-    }
-
-    /// Judges the blocks since the flip.
-    pub fn judge(&self, learnt: &Learnt, since: &[Option<Seen>]) -> Finding {
-        match (&self.kind, learnt) {
-            (Kind::Baseline(b), Learnt::Level(reference)) => b.judge(Some(reference), &values(since)),
-            (Kind::Comparison(arms), Learnt::Arms(difference, past)) => {
-                let beside = past.as_ref().map(|past| (&arms.1, past));
-                arms.0.judge(Some(difference), (&values(since), &besides(since)), beside)
-            }
-            (Kind::Counts(judge, _), Learnt::Counts(baseline)) => judge.judge(Some(baseline), &counts(since)),
-            (Kind::Burn(judge), _) => judge.judge(&counts(since)),
-            _ => Baseline::unlearnt(since.len()),
         }
     }
 

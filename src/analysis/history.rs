@@ -71,8 +71,10 @@ impl HistoryLedger {
 
     /// The stretches of moments that are due, oldest first: where each begins, and how many it has.
     pub fn due(&self, now: Time) -> Vec<(Time, usize)> {
-        let block = self.blocks.block.as_seconds().max(1);
-        let all = usize::try_from((now - self.next()).num_seconds().div_euclid(block) + 1).unwrap_or(0);
+        // Not before the block has ended, be it by less than a second.
+        let behind = Some(now - self.next()).filter(|behind| *behind >= TimeDelta::zero());
+        let all = behind.map_or(0, |behind| behind.num_seconds() / self.blocks.block.as_seconds().max(1) + 1);
+        let all = usize::try_from(all).unwrap_or(0);
         let known = self.blocks.values.len();
         let stretch = |first: usize| (self.blocks.end_of(known + first), self.at_once.min(all - first));
         (0..all).step_by(self.at_once).take(MOST_STRETCHES).map(stretch).collect()

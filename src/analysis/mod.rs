@@ -6,6 +6,7 @@
 pub mod backtest;
 mod block_fold;
 mod block_judge;
+mod block_progress;
 mod block_words;
 mod captured;
 mod coverage;

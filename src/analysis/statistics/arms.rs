@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::e_process::{CONCURRENT, DECREASE, Grid, log_mean_exp};
+use super::restarts::Start;
+use super::series::{Sides, Test};
 use super::{Count, Direction, Finding, Restarts, Side, Undecided, Verdict};
 
 /// Judges by the conditional binomial e-process: given that an event happened, in which arm did it? Its unit is the ratio of
@@ -54,47 +56,77 @@ impl ArmsJudge {
         let Some(baseline) = baseline else {
             return Finding::undecided(Undecided::NoBaseline, since.0.len().saturating_sub(1));
         };
-        self.direction.judge(self.alpha, |side, alpha| self.one_side(baseline.dispersion, since, side, alpha))
+        let split = |side, alpha| Split::new(self, baseline.dispersion, side, alpha);
+        let mut fold = Sides::new(self.direction, self.alpha, &self.restarts, split);
+        pairs(since).for_each(|pair| fold.push(pair));
+        fold.finding()
+    }
+}
+
+/// What one side is held against.
+struct Split {
+    side: Side,
+    /// How many times as often events may come in the judged arm.
+    allowed: f64,
+    /// The logarithm of an e-value that is proof enough. Only the oldest series is asked for it.
+    proof: f64,
+    /// Alternatives in which the rate got worse.
+    worse: Grid,
+    /// And in which it is better than allowed.
+    better: Grid,
+    dispersion: f64,
+}
+
+impl Split {
+    fn new(judge: &ArmsJudge, dispersion: f64, side: Side, alpha: f64) -> Self {
+        let (worse, better) = match side {
+            Side::Up => (&CONCURRENT[..], &DECREASE[..]),
+            Side::Down => (&DECREASE[..], &CONCURRENT[..]),
+        };
+        let allowed = (1.0 + side.sign() * judge.relative).max(f64::MIN_POSITIVE);
+        let (worse, better) = (Grid::new(worse), Grid::new(better));
+        Self { side, allowed, proof: -alpha.ln(), worse, better, dispersion }
     }
 
-    fn one_side(&self, dispersion: f64, since: ArmCounts<'_>, side: Side, alpha: f64) -> Finding {
-        let (worse, better) = match side {
-            Side::Up => (Grid::new(&CONCURRENT), Grid::new(&DECREASE)),
-            Side::Down => (Grid::new(&DECREASE), Grid::new(&CONCURRENT)),
-        };
-        let allowed = (1.0 + side.sign() * self.relative).max(f64::MIN_POSITIVE);
-        let (first, later) = self.restarts.shares(alpha);
-        let mut series: Vec<Series> = self.restarts.starts().map(Series::new).collect();
-        let mut last = 0;
-        for (at, pair) in pairs(since).enumerate() {
-            last = at;
-            let Some(pair) = pair else { continue };
-            let (against, towards): (Vec<f64>, Vec<f64>) =
-                (worse.conditional(pair, allowed).collect(), better.conditional(pair, allowed).collect());
-            for one in series.iter_mut().filter(|s| s.start <= at) {
-                one.push(pair, &against, &towards);
-                let needed = -if one.later { later } else { first }.ln();
-                if log_mean_exp(one.worse.iter().map(|e| e / dispersion)) >= needed {
-                    return one.finding(Verdict::Breach, at, allowed);
-                }
-            }
-        }
+    fn reaches(&self, exponents: &[f64], needed: f64) -> bool {
+        log_mean_exp(exponents.iter().map(|e| e / self.dispersion)) >= needed
+    }
+}
+
+impl Test for Split {
+    type Block = (Count, Count);
+    type Series = Series;
+
+    fn begin(&self, start: Start) -> Series {
+        let none = Count::default();
+        Series { start, blocks: 0, judged: none, beside: none, worse: Vec::new(), better: Vec::new() }
+    }
+
+    fn start(series: &Series) -> &Start {
+        &series.start
+    }
+
+    fn take(&self, series: &mut Series, pair: (Count, Count), at: usize) -> Option<Finding> {
+        series.push(pair, self.worse.conditional(pair, self.allowed), self.better.conditional(pair, self.allowed));
+        let breached = self.reaches(&series.worse, -series.start.alpha.ln());
+        breached.then(|| series.finding(Verdict::Breach, at, self.allowed))
+    }
+
+    fn conclude(&self, series: &[Series], last: usize) -> Finding {
         let Some(whole) = series.first().filter(|s| s.blocks > 0) else {
             return Finding::undecided(Undecided::TooFew, last);
         };
-        let suspicious =
-            |s: &Series| ratio(s.judged, s.beside).is_some_and(|ratio| side.sign() * (ratio - allowed) > 0.0);
-        let enough = log_mean_exp(whole.better.iter().map(|e| e / dispersion)) >= -alpha.ln();
-        let proven = enough && !series.iter().any(suspicious);
-        whole.finding(if proven { Verdict::Proven } else { Verdict::Undecided(Undecided::Open) }, last, allowed)
+        let beyond = |ratio: f64| self.side.sign() * (ratio - self.allowed) > 0.0;
+        let suspicious = |s: &Series| ratio(s.judged, s.beside).is_some_and(beyond);
+        let proven = self.reaches(&whole.better, self.proof) && !series.iter().any(suspicious);
+        whole.finding(if proven { Verdict::Proven } else { Verdict::Undecided(Undecided::Open) }, last, self.allowed)
     }
 }
 
 /// Blocks since one of the starts.
 #[derive(Clone, Debug)]
 struct Series {
-    start: usize,
-    later: bool,
+    start: Start,
     blocks: usize,
     judged: Count,
     beside: Count,
@@ -104,16 +136,12 @@ struct Series {
 }
 
 impl Series {
-    fn new((start, later): (usize, bool)) -> Self {
-        let none = Count::default();
-        Self { start, later, blocks: 0, judged: none, beside: none, worse: Vec::new(), better: Vec::new() }
-    }
-
-    fn push(&mut self, (judged, beside): (Count, Count), worse: &[f64], better: &[f64]) {
-        let add = |sums: &mut Vec<f64>, more: &[f64]| {
-            sums.resize(more.len(), 0.0);
-            sums.iter_mut().zip(more).for_each(|(sum, add)| *sum += add);
-        };
+    fn push(
+        &mut self,
+        (judged, beside): (Count, Count),
+        worse: impl Iterator<Item = f64>,
+        better: impl Iterator<Item = f64>,
+    ) {
         self.blocks += 1;
         self.judged = Count::sum([&self.judged, &judged]);
         self.beside = Count::sum([&self.beside, &beside]);
@@ -123,8 +151,18 @@ impl Series {
 
     fn finding(&self, verdict: Verdict, at: usize, allowed: f64) -> Finding {
         let estimate = ratio(self.judged, self.beside).map(|ratio| ratio - 1.0);
-        let (since, blocks) = (self.start, self.blocks);
+        let (since, blocks) = (self.start.at, self.blocks);
         Finding { verdict, at, since, blocks, estimate, lower: None, upper: None, limit: Some(allowed - 1.0) }
+    }
+}
+
+/// Adds to sums, of which there are none before the first.
+fn add(sums: &mut Vec<f64>, more: impl Iterator<Item = f64>) {
+    for (place, add) in more.enumerate() {
+        match sums.get_mut(place) {
+            Some(sum) => *sum += add,
+            None => sums.push(add),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::shift::{Noise, mean};
+use super::shift::{Noise, ShiftFold, mean};
 use super::{Finding, Reference, ShiftRule, Undecided};
 
 /// How many earlier days play a flip that was none.
@@ -60,9 +60,14 @@ impl Baseline {
         )
     }
 
-    /// What is found where nothing was learnt.
-    pub fn unlearnt(blocks: usize) -> Finding {
-        Finding::undecided(Undecided::NoBaseline, blocks.saturating_sub(1))
+    /// The same, block by block.
+    pub(in crate::analysis) fn begin(&self, reference: &Reference) -> ShiftFold {
+        self.rule.begin(reference)
+    }
+
+    /// Takes in the next block.
+    pub(in crate::analysis) fn take(&self, reference: &Reference, fold: &mut ShiftFold, value: Option<f64>) {
+        fold.take(reference, self.rule.scale.of(value));
     }
 
     fn reference(&self, expected: Vec<Option<f64>>, noise: Noise, astray: Option<f64>) -> Reference {

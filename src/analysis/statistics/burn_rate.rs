@@ -47,7 +47,11 @@ impl BurnRate {
     pub fn judge_start(&self, before: &[Option<Count>]) -> Finding {
         let last = before.len().saturating_sub(1);
         let period = before.get(before.len().saturating_sub(self.period)..).unwrap_or_default();
-        let sum = Sums::new(period).of(0, period.len());
+        let mut sums = Sums::default();
+        for block in period {
+            sums.push(*block);
+        }
+        let sum = sums.of(0, period.len());
         if sum.count.total <= 0.0 {
             return Finding::undecided(Undecided::NoBaseline, last);
         }
@@ -60,18 +64,22 @@ impl BurnRate {
 
     /// Judges the blocks since the flip.
     pub fn judge(&self, since: &[Option<Count>]) -> Finding {
-        let sums = Sums::new(since);
-        let mut latest = Finding::undecided(Undecided::TooFew, since.len().saturating_sub(1));
-        for end in (self.settle + 1)..=since.len() {
-            let found = self.windows.iter().filter_map(|w| self.window(&sums, *w, end)).chain(self.budget(&sums, end));
-            if let Some(worst) = found.reduce(Finding::worse) {
-                if worst.verdict == Verdict::Breach {
-                    return worst;
-                }
-                latest = worst;
-            }
+        let mut fold = BurnFold::default();
+        for block in since {
+            self.take(&mut fold, *block);
         }
-        Finding { at: since.len().saturating_sub(1), ..latest }
+        fold.finding()
+    }
+
+    /// Takes in the next block.
+    pub(in crate::analysis) fn take(&self, fold: &mut BurnFold, block: Option<Count>) {
+        fold.sums.push(block);
+        let end = fold.sums.blocks();
+        if end <= self.settle || fold.worst.is_some_and(|found| found.verdict == Verdict::Breach) {
+            return;
+        }
+        let windows = self.windows.iter().filter_map(|w| self.window(&fold.sums, *w, end));
+        fold.worst = windows.chain(self.budget(&fold.sums, end)).reduce(Finding::worse).or(fold.worst);
     }
 
     /// What a pair says of the blocks up to `end`; nothing while it is not covered.
@@ -111,6 +119,26 @@ impl BurnRate {
     }
 }
 
+/// The blocks since the flip, as far as the judge needs them.
+#[derive(Clone, Debug, Default)]
+pub(in crate::analysis) struct BurnFold {
+    sums: Sums,
+    /// The breach, or what the newest block that said something came to.
+    worst: Option<Finding>,
+}
+
+impl BurnFold {
+    /// What is found in the blocks so far.
+    pub fn finding(&self) -> Finding {
+        let last = self.sums.blocks().saturating_sub(1);
+        match self.worst {
+            Some(found) if found.verdict == Verdict::Breach => found,
+            Some(found) => Finding { at: last, ..found },
+            None => Finding::undecided(Undecided::TooFew, last),
+        }
+    }
+}
+
 /// A part of the blocks, summed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
@@ -118,24 +146,23 @@ struct Sum {
     blocks: usize,
 }
 
-/// Sums over the first so many blocks, so that any part is a difference of two.
+/// Sums over the first block, the first two and so on, so that any part is a difference of two.
+#[derive(Clone, Debug, Default)]
 struct Sums(Vec<Sum>);
 
 impl Sums {
-    fn new(blocks: &[Option<Count>]) -> Self {
-        let mut sums = vec![Sum::default()];
-        let mut sum = Sum::default();
-        for block in blocks {
-            if let Some(count) = Count::seen(*block) {
-                sum = Sum { count: Count::sum([&sum.count, &count]), blocks: sum.blocks + 1 };
-            }
-            sums.push(sum);
-        }
-        Self(sums)
+    fn push(&mut self, block: Option<Count>) {
+        let sum = self.0.last().copied().unwrap_or_default();
+        let more = Count::seen(block).map(|c| Sum { count: Count::sum([&sum.count, &c]), blocks: sum.blocks + 1 });
+        self.0.push(more.unwrap_or(sum));
+    }
+
+    fn blocks(&self) -> usize {
+        self.0.len()
     }
 
     fn of(&self, from: usize, end: usize) -> Sum {
-        let at = |place: usize| self.0.get(place).copied().unwrap_or_default();
+        let at = |blocks: usize| blocks.checked_sub(1).and_then(|last| self.0.get(last).copied()).unwrap_or_default();
         let (from, end) = (at(from), at(end));
         let count = Count { bad: end.count.bad - from.count.bad, total: end.count.total - from.count.total };
         Sum { count, blocks: end.blocks.saturating_sub(from.blocks) }

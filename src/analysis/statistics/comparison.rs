@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::shift::{Noise, mean};
+use super::shift::{Noise, ShiftFold, mean};
 use super::{Baseline, Direction, Finding, Reference, ShiftRule, Undecided, Verdict};
 
 /// Compares two arms that run at the same time. Whatever happens to both cancels out, so there is no drift to allow for but
@@ -46,29 +46,72 @@ impl Comparison {
         since: Arms<'_>,
         beside: Option<(&Baseline, &Reference)>,
     ) -> Finding {
-        let found = reference.map_or_else(
-            || Finding::undecided(Undecided::NoBaseline, since.0.len().saturating_sub(1)),
-            |reference| self.rule.judge(reference, &self.differences(since)),
-        );
-        let moved = beside.and_then(|(baseline, past)| self.moved(baseline, past, since.1));
+        let Some(reference) = reference else {
+            return Finding::undecided(Undecided::NoBaseline, since.0.len().saturating_sub(1));
+        };
+        let mut fold = self.begin(reference, beside);
+        for (judged, other) in since.0.iter().zip(since.1) {
+            self.take((reference, beside), &mut fold, (*judged, *other));
+        }
+        fold.finding()
+    }
+
+    /// The same, block by block.
+    pub(in crate::analysis) fn begin(
+        &self,
+        reference: &Reference,
+        beside: Option<(&Baseline, &Reference)>,
+    ) -> ComparisonFold {
+        let beside = beside.map(|(baseline, past)| {
+            let rule = ShiftRule { direction: Direction::Either, limit: self.rule.limit, ..baseline.rule.clone() };
+            rule.begin(past)
+        });
+        ComparisonFold { difference: self.rule.begin(reference), beside }
+    }
+
+    /// Takes in the next block of both arms.
+    pub(in crate::analysis) fn take(
+        &self,
+        (reference, beside): (&Reference, Option<(&Baseline, &Reference)>),
+        fold: &mut ComparisonFold,
+        (judged, other): (Option<f64>, Option<f64>),
+    ) {
+        fold.difference.take(reference, self.difference(judged, other));
+        if let (Some((baseline, past)), Some(moved)) = (beside, &mut fold.beside) {
+            // Only its first day can be held against the days before.
+            if moved.blocks() < baseline.day.max(baseline.rule.restarts.settle) {
+                moved.take(past, baseline.rule.scale.of(other));
+            }
+        }
+    }
+
+    fn difference(&self, judged: Option<f64>, beside: Option<f64>) -> Option<f64> {
+        let scale = self.rule.scale;
+        Some(scale.of(judged)? - scale.of(beside)?)
+    }
+
+    fn differences(&self, (judged, beside): Arms<'_>) -> Vec<Option<f64>> {
+        judged.iter().zip(beside).map(|(j, b)| self.difference(*j, *b)).collect()
+    }
+}
+
+/// The blocks of both arms since the flip, as far as the judge needs them.
+#[derive(Clone, Debug)]
+pub(in crate::analysis) struct ComparisonFold {
+    difference: ShiftFold,
+    beside: Option<ShiftFold>,
+}
+
+impl ComparisonFold {
+    /// What is found in the blocks so far.
+    pub fn finding(&self) -> Finding {
+        let found = self.difference.finding();
+        let moved = self.beside.as_ref().map(ShiftFold::finding).filter(|f| f.verdict == Verdict::Breach);
         match moved {
-            Some(at) if found.verdict != Verdict::Breach || at <= found.at => {
+            Some(moved) if found.verdict != Verdict::Breach || moved.at <= found.at => {
                 Finding { verdict: Verdict::Undecided(Undecided::ReferenceMoved), ..found }
             }
             _ => found,
         }
-    }
-
-    /// The block from which on the arm beside is known to have moved. Only its first day can be held against the days before.
-    fn moved(&self, baseline: &Baseline, past: &Reference, beside: &[Option<f64>]) -> Option<usize> {
-        let rule = ShiftRule { direction: Direction::Either, limit: self.rule.limit, ..baseline.rule.clone() };
-        let first_day = beside.get(..baseline.day.max(rule.restarts.settle)).unwrap_or(beside);
-        let found = Baseline { rule, ..baseline.clone() }.judge(Some(past), first_day);
-        (found.verdict == Verdict::Breach).then_some(found.at)
-    }
-
-    fn differences(&self, (judged, beside): Arms<'_>) -> Vec<Option<f64>> {
-        let scale = self.rule.scale;
-        judged.iter().zip(beside).map(|(j, b)| Some(scale.of(*j)? - scale.of(*b)?)).collect()
     }
 }

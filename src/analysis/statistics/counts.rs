@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::binomial::{lower_bound, upper_bound};
 use super::e_process::{DECREASE, Grid, INCREASE, Trim, Trimmed, dispersion};
+use super::restarts::Start;
+use super::series::{Sides, Test};
 use super::{Count, Direction, Finding, Limit, Restarts, Side, Undecided, Verdict};
 
 /// The part of the blocks before the flip that may be bursts.
@@ -62,6 +64,7 @@ impl CountBaseline {
 }
 
 /// Rates to hold evidence against, for one side.
+#[derive(Clone, Copy, Debug)]
 struct Rates {
     /// Evidence beyond this is a breach: the limit on top of the worst that the baseline may have been.
     breach: f64,
@@ -75,7 +78,16 @@ impl CountJudge {
         let Some(baseline) = baseline else {
             return Finding::undecided(Undecided::NoBaseline, since.len().saturating_sub(1));
         };
-        self.direction.judge(self.alpha, |side, alpha| self.one_side(baseline, since, side, alpha))
+        let mut fold = self.begin(baseline);
+        for count in since {
+            fold.take(*count);
+        }
+        fold.finding()
+    }
+
+    /// The same, block by block.
+    pub(in crate::analysis) fn begin(&self, baseline: &CountBaseline) -> CountFold {
+        Sides::new(self.direction, self.alpha, &self.restarts, |side, alpha| Rate::new(self, baseline, side, alpha))
     }
 
     /// The rate that an increase must be shown to exceed, or a decrease to fall below; for people to read before the flip.
@@ -93,83 +105,64 @@ impl CountJudge {
             Side::Down => Rates { breach: beyond(low).max(0.0), proof: beyond(high).max(0.0) },
         }
     }
-
-    /// Later series begin at no particular moment, so there are more of them for a burst to fall on, which may reach into
-    /// three blocks: they leave out one more.
-    fn trim_of(&self, later: bool) -> Trim {
-        Trim { blocks: self.trim.blocks + usize::from(later && self.trim.blocks > 0), ..self.trim }
-    }
-
-    fn one_side(&self, baseline: &CountBaseline, since: &[Option<Count>], side: Side, alpha: f64) -> Finding {
-        let (worse, better) = match side {
-            Side::Up => (Grid::new(&INCREASE), Grid::new(&DECREASE)),
-            Side::Down => (Grid::new(&DECREASE), Grid::new(&INCREASE)),
-        };
-        let evidence = |alpha: f64| (2.0 / alpha).ln();
-        let (first, later) = self.restarts.shares(alpha);
-        let needed = Needed { first: evidence(first), later: evidence(later), proof: evidence(alpha) };
-        let test = Test { rates: self.rates(baseline, side, alpha), needed, worse, better, side, baseline };
-        let mut series: Vec<Series> = self.restarts.starts().map(Series::new).collect();
-        for (at, count) in since.iter().enumerate() {
-            let Some(count) = Count::seen(*count) else { continue };
-            let excess = side.sign() * (count.bad - test.rates.breach * count.total);
-            for one in series.iter_mut().filter(|s| s.start <= at) {
-                one.all = Count::sum([&one.all, &count]);
-                one.trimmed.push(self.trim_of(one.later), excess, count);
-                if test.breached(one) {
-                    return test.finding(one, Verdict::Breach, at);
-                }
-            }
-        }
-        let last = since.len().saturating_sub(1);
-        let Some(whole) = series.first().filter(|s| s.all.total > 0.0) else {
-            return Finding::undecided(Undecided::TooFew, last);
-        };
-        let proven = test.proven(whole) && !series.iter().any(|s| test.suspicious(s));
-        test.finding(whole, if proven { Verdict::Proven } else { Verdict::Undecided(Undecided::Open) }, last)
-    }
 }
 
-/// Logarithms of e-values that are evidence enough.
-struct Needed {
-    /// Of a breach in the first series, and in each later one.
-    first: f64,
-    later: f64,
-    /// Of proof, for which only the first is asked.
-    proof: f64,
+/// The blocks since the flip, as far as the judge needs them.
+pub(in crate::analysis) type CountFold = Sides<Rate>;
+
+impl CountFold {
+    /// Takes in the next block.
+    pub fn take(&mut self, block: Option<Count>) {
+        self.push(Count::seen(block));
+    }
 }
 
 /// What one side is held against.
-struct Test<'a> {
+#[derive(Clone, Debug)]
+pub(in crate::analysis) struct Rate {
+    side: Side,
     rates: Rates,
-    needed: Needed,
+    trim: Trim,
+    /// The logarithm of an e-value that is proof enough. Only the oldest series is asked for it.
+    proof: f64,
     /// Alternatives in which the rate got worse.
     worse: Grid,
     /// And in which it is better than allowed.
     better: Grid,
-    side: Side,
-    baseline: &'a CountBaseline,
+    baseline: CountBaseline,
 }
 
-impl Test<'_> {
-    fn needed(&self, series: &Series) -> f64 {
-        if series.later { self.needed.later } else { self.needed.first }
+/// The logarithm of an e-value that is evidence enough: one half of alpha is for the baseline.
+fn evidence(alpha: f64) -> f64 {
+    (2.0 / alpha).ln()
+}
+
+impl Rate {
+    fn new(judge: &CountJudge, baseline: &CountBaseline, side: Side, alpha: f64) -> Self {
+        let (worse, better) = match side {
+            Side::Up => (&INCREASE[..], &DECREASE[..]),
+            Side::Down => (&DECREASE[..], &INCREASE[..]),
+        };
+        Self {
+            side,
+            rates: judge.rates(baseline, side, alpha),
+            trim: judge.trim,
+            proof: evidence(alpha),
+            worse: Grid::new(worse),
+            better: Grid::new(better),
+            baseline: *baseline,
+        }
     }
 
     fn breached(&self, series: &Series) -> bool {
         let sum = series.trimmed.sum();
-        self.worse.reaches(
-            self.needed(series),
-            sum.bad,
-            self.rates.breach * sum.total,
-            self.baseline.trimmed_dispersion,
-        )
+        self.worse.reaches(series.needed, sum.bad, self.rates.breach * sum.total, self.baseline.trimmed_dispersion)
     }
 
     /// Bursts count here: what is left out would make it look better.
     fn proven(&self, series: &Series) -> bool {
         let all = series.all;
-        self.better.reaches(self.needed.proof, all.bad, self.rates.proof * all.total, self.baseline.dispersion)
+        self.better.reaches(self.proof, all.bad, self.rates.proof * all.total, self.baseline.dispersion)
     }
 
     /// Whether the rate of a part of the time is beyond the limit, proven or not.
@@ -178,17 +171,17 @@ impl Test<'_> {
     }
 
     fn finding(&self, series: &Series, verdict: Verdict, at: usize) -> Finding {
-        let (part, all, baseline) = (series.trimmed.sum(), series.all, self.baseline);
+        let (part, all, baseline) = (series.trimmed.sum(), series.all, &self.baseline);
         let refuted = |grid: &Grid, needed: f64, sum: Count, dispersion: f64| {
             (sum.total > 0.0).then(|| grid.refuted(needed, sum.bad, sum.total, dispersion))
         };
-        let one = refuted(&self.worse, self.needed(series), part, baseline.trimmed_dispersion);
-        let other = refuted(&self.better, self.needed.proof, all, baseline.dispersion);
+        let one = refuted(&self.worse, series.needed, part, baseline.trimmed_dispersion);
+        let other = refuted(&self.better, self.proof, all, baseline.dispersion);
         let (lower, upper) = if self.side == Side::Up { (one, other) } else { (other, one) };
         Finding {
             verdict,
             at,
-            since: series.start,
+            since: series.start.at,
             blocks: series.trimmed.blocks(),
             estimate: Some(all.bad / all.total),
             lower,
@@ -198,17 +191,45 @@ impl Test<'_> {
     }
 }
 
-/// Blocks since one of the starts.
-#[derive(Clone, Debug)]
-struct Series {
-    start: usize,
-    later: bool,
-    all: Count,
-    trimmed: Trimmed,
+impl Test for Rate {
+    type Block = Count;
+    type Series = Series;
+
+    fn begin(&self, start: Start) -> Series {
+        // Later series begin at no particular moment, so there are more of them for a burst to fall on, which may reach into
+        // three blocks: they leave out one more.
+        let blocks = self.trim.blocks + usize::from(start.later && self.trim.blocks > 0);
+        let (trim, needed) = (Trim { blocks, ..self.trim }, evidence(start.alpha));
+        Series { start, trim, needed, all: Count::default(), trimmed: Trimmed::default() }
+    }
+
+    fn start(series: &Series) -> &Start {
+        &series.start
+    }
+
+    fn take(&self, series: &mut Series, count: Count, at: usize) -> Option<Finding> {
+        let excess = self.side.sign() * (count.bad - self.rates.breach * count.total);
+        series.all = Count::sum([&series.all, &count]);
+        series.trimmed.push(series.trim, excess, count);
+        self.breached(series).then(|| self.finding(series, Verdict::Breach, at))
+    }
+
+    fn conclude(&self, series: &[Series], last: usize) -> Finding {
+        let Some(whole) = series.first().filter(|s| s.all.total > 0.0) else {
+            return Finding::undecided(Undecided::TooFew, last);
+        };
+        let proven = self.proven(whole) && !series.iter().any(|s| self.suspicious(s));
+        self.finding(whole, if proven { Verdict::Proven } else { Verdict::Undecided(Undecided::Open) }, last)
+    }
 }
 
-impl Series {
-    fn new((start, later): (usize, bool)) -> Self {
-        Self { start, later, all: Count::default(), trimmed: Trimmed::default() }
-    }
+/// Blocks since one of the starts.
+#[derive(Clone, Debug)]
+pub(in crate::analysis) struct Series {
+    start: Start,
+    trim: Trim,
+    /// The logarithm of an e-value that is evidence of a breach.
+    needed: f64,
+    all: Count,
+    trimmed: Trimmed,
 }

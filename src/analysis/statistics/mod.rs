@@ -26,6 +26,8 @@ mod group_sequential;
 mod mann_whitney;
 mod normal;
 mod ranks;
+mod restarts;
+mod series;
 mod shift;
 
 #[cfg(test)]
@@ -35,13 +37,18 @@ pub use arms::{ArmsBaseline, ArmsJudge};
 pub use baseline::Baseline;
 pub use binomial::{lower_bound, upper_bound};
 pub use blocks::{Blocks, Count};
+pub(super) use burn_rate::BurnFold;
 pub use burn_rate::{BurnRate, BurnWindow};
 pub use comparison::Comparison;
+pub(super) use comparison::ComparisonFold;
 pub use confidence_sequence::half_width;
+pub(super) use counts::CountFold;
 pub use counts::{CountBaseline, CountJudge};
 pub use e_process::Trim;
 pub use group_sequential::{Boundary, crossing};
 pub use ranks::RankJudge;
+pub use restarts::{Repeated, Restarts};
+pub(super) use shift::ShiftFold;
 pub use shift::{Reference, RollbackWhen, Scale, ShiftRule};
 
 use serde::{Deserialize, Serialize};
@@ -102,7 +109,7 @@ pub enum Undecided {
 
 impl Finding {
     /// A finding without numbers.
-    fn undecided(why: Undecided, at: usize) -> Self {
+    pub(super) fn undecided(why: Undecided, at: usize) -> Self {
         let verdict = Verdict::Undecided(why);
         Self { verdict, at, since: 0, blocks: 0, estimate: None, lower: None, upper: None, limit: None }
     }
@@ -132,7 +139,7 @@ pub enum Direction {
 
 /// One change to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     Up,
     Down,
 }
@@ -172,41 +179,4 @@ pub struct Limit {
     pub relative: Option<f64>,
     /// In the unit of the values.
     pub absolute: Option<f64>,
-}
-
-/// When a judge begins to look, and begins anew so that a late change is not diluted by a good beginning.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Restarts {
-    /// Blocks after the flip that are not looked at.
-    pub settle: usize,
-    /// Where a new series of blocks begins, counted from the flip. The false-alarm probability is divided among them: one
-    /// half for the first, the other for all later ones.
-    pub at: Vec<usize>,
-}
-
-impl Restarts {
-    /// At the flip, and 1, 4, 8, 12 and 18 hours after it.
-    pub fn hours(settle: usize, blocks_per_hour: usize) -> Self {
-        Self { settle, at: [0, 1, 4, 8, 12, 18].map(|hour| hour * blocks_per_hour).to_vec() }
-    }
-
-    /// Looking once, from the flip on.
-    pub fn never(settle: usize) -> Self {
-        Self { settle, at: vec![0] }
-    }
-
-    /// The first block of each series, and whether it is a later one.
-    fn starts(&self) -> impl Iterator<Item = (usize, bool)> {
-        self.at.iter().enumerate().map(|(place, at)| (self.settle.max(*at), place > 0))
-    }
-
-    /// The first one's part of the probability, and that of each later one. A flip does what it does mostly at once, so the
-    /// first has half.
-    fn shares(&self, alpha: f64) -> (f64, f64) {
-        match self.at.len().saturating_sub(1) {
-            0 => (alpha, alpha),
-            later => (alpha / 2.0, alpha / 2.0 / later as f64),
-        }
-    }
 }

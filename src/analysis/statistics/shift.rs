@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::confidence_sequence::{Robbins, TIGHTEST_AT};
 use super::normal::upper_quantile;
+use super::restarts::Start;
+use super::series::{Sides, Test};
 use super::{Direction, Finding, Limit, Restarts, Side, Undecided, Verdict};
 
 /// Fewer blocks show no shift.
@@ -113,16 +115,23 @@ pub struct ShiftRule {
 impl ShiftRule {
     /// Judges the blocks since the flip, on the rule's scale, against what was expected of them.
     pub(super) fn judge(&self, reference: &Reference, observed: &[Option<f64>]) -> Finding {
-        self.direction.judge(self.alpha, |side, alpha| self.one_side(reference, observed, side, alpha))
+        let mut fold = self.begin(reference);
+        for value in observed {
+            fold.take(reference, *value);
+        }
+        fold.finding()
+    }
+
+    /// The same, block by block.
+    pub(super) fn begin(&self, reference: &Reference) -> ShiftFold {
+        Sides::new(self.direction, self.alpha, &self.restarts, |side, alpha| Bounds::new(self, reference, side, alpha))
     }
 
     /// How large a shift this rule can tell from none after so many blocks, as a part of the level or in the values' unit.
     pub fn resolution(&self, reference: &Reference, blocks: usize) -> f64 {
-        let sides = self.direction.sides();
-        let widths = sides.iter().map(|side| {
-            let bounds = Bounds::new(self, reference, *side, self.alpha / sides.len() as f64);
-            bounds.half_width(&bounds.first, reference.variance, blocks.max(1))
-        });
+        let widths = self
+            .each_side(reference)
+            .map(|(bounds, first)| bounds.half_width(&first, reference.variance, blocks.max(1)));
         self.scale.told(widths.fold(0.0, f64::max))
     }
 
@@ -130,98 +139,90 @@ impl ShiftRule {
     pub(in crate::analysis) fn needs_drift(&self, reference: &Reference) -> bool {
         let expected = || reference.expected.iter().flatten();
         let level = expected().sum::<f64>() / expected().count().max(1) as f64;
-        let sides = self.direction.sides();
-        sides.iter().any(|side| {
-            let bounds = Bounds::new(self, reference, *side, self.alpha / sides.len() as f64);
-            let allowed = self.scale.allowed(self.limit, *side, level);
-            reference.drift.is_none() && allowed < bounds.first.lasting
-        })
+        let allowed = |side| self.scale.allowed(self.limit, side, level);
+        reference.drift.is_none()
+            && self.each_side(reference).any(|(bounds, first)| allowed(bounds.side) < first.lasting)
     }
 
-    fn one_side(&self, reference: &Reference, observed: &[Option<f64>], side: Side, alpha: f64) -> Finding {
-        let last = observed.len().saturating_sub(1);
-        let bounds = Bounds::new(self, reference, side, alpha);
-        let mut series: Vec<Series> = self.restarts.starts().map(Series::new).collect();
-        for (at, (value, expected)) in observed.iter().zip(&reference.expected).enumerate() {
-            let (Some(value), Some(expected)) = (value, expected) else { continue };
-            for one in series.iter_mut().filter(|s| s.start <= at) {
-                one.push(side.sign() * (value - expected), *expected);
-                one.confirmed = if bounds.breached(one) { one.confirmed + 1 } else { 0 };
-                if one.confirmed >= CONFIRMED_BY {
-                    return bounds.finding(one, Verdict::Breach, at);
-                }
-            }
-        }
-        let Some(whole) = series.first().filter(|s| s.blocks > 0) else {
-            return Finding::undecided(Undecided::TooFew, last);
-        };
-        let verdict = if whole.blocks < LEAST_BLOCKS {
-            Verdict::Undecided(Undecided::TooFew)
-        } else if bounds.unknown(whole) {
-            Verdict::Undecided(Undecided::NoDrift)
-        } else if bounds.proven(whole) && !series.iter().any(|s| bounds.suspicious(s)) {
-            Verdict::Proven
-        } else {
-            Verdict::Undecided(Undecided::Open)
-        };
-        bounds.finding(whole, verdict, last)
+    /// Each side with how wide its first series is bound.
+    fn each_side(&self, reference: &Reference) -> impl Iterator<Item = (Bounds, Width)> {
+        let sides = self.direction.sides();
+        let alpha = self.alpha / sides.len() as f64;
+        sides.iter().filter_map(move |side| {
+            let bounds = Bounds::new(self, reference, *side, alpha);
+            Some((bounds, bounds.width(self.restarts.start(0, alpha)?.alpha)))
+        })
+    }
+}
+
+/// The blocks since the flip, as far as a rule needs them.
+pub(in crate::analysis) type ShiftFold = Sides<Bounds>;
+
+impl ShiftFold {
+    /// Takes in the next block.
+    pub(super) fn take(&mut self, reference: &Reference, observed: Option<f64>) {
+        let expected = reference.expected.get(self.blocks()).copied().flatten();
+        self.push(observed.zip(expected));
     }
 }
 
 /// What one side of a rule is held against.
-struct Bounds<'a> {
-    rule: &'a ShiftRule,
-    reference: &'a Reference,
+#[derive(Clone, Copy, Debug)]
+pub(in crate::analysis) struct Bounds {
     side: Side,
-    /// Of the first series and of each later one: they share the probability of a false breach.
-    first: Width,
-    later: Width,
-    /// Of the first series, which alone is asked for proof.
+    limit: Limit,
+    scale: Scale,
+    rollback_when: RollbackWhen,
+    variance: f64,
+    autocorrelation: f64,
+    drift: Option<f64>,
+    /// What proof must clear. Only the oldest series is asked for it.
     proof: Width,
 }
 
 /// What makes the half-width for one probability of error.
+#[derive(Clone, Copy, Debug)]
 struct Width {
     boundary: Robbins,
     /// The part that stays, however many blocks there are.
     lasting: f64,
 }
 
-impl<'a> Bounds<'a> {
-    fn new(rule: &'a ShiftRule, reference: &'a Reference, side: Side, alpha: f64) -> Self {
-        let width = |alpha: f64| {
-            let lasting = match (reference.drift, rule.scale) {
-                (Some(drift), _) => upper_quantile(alpha / 2.0) * drift,
-                (None, Scale::Raw) => f64::INFINITY,
-                (None, Scale::Log { .. } | Scale::LogCount) => UNKNOWN_DRIFT.ln_1p(),
-            };
-            Width { boundary: Robbins::new(alpha, TIGHTEST_AT), lasting }
-        };
-        let (first, later) = rule.restarts.shares(alpha);
-        Self { rule, reference, side, first: width(first), later: width(later), proof: width(alpha) }
+impl Bounds {
+    fn new(rule: &ShiftRule, reference: &Reference, side: Side, alpha: f64) -> Self {
+        let (drift, scale) = (reference.drift, rule.scale);
+        Self {
+            side,
+            limit: rule.limit,
+            scale,
+            rollback_when: rule.rollback_when,
+            variance: reference.variance,
+            autocorrelation: reference.autocorrelation,
+            drift,
+            proof: Width::new(drift, scale, alpha),
+        }
+    }
+
+    fn width(&self, alpha: f64) -> Width {
+        Width::new(self.drift, self.scale, alpha)
     }
 
     fn half_width(&self, width: &Width, variance: f64, blocks: usize) -> f64 {
-        let block = (variance * self.reference.autocorrelation).sqrt();
+        let block = (variance * self.autocorrelation).sqrt();
         block * width.boundary.half_width(blocks as f64) + width.lasting
     }
 
     fn around(&self, width: &Width, series: &Series) -> f64 {
-        self.half_width(width, series.variance(self.reference), series.blocks)
-    }
-
-    /// What a breach of a series must clear.
-    fn width(&self, series: &Series) -> &Width {
-        if series.later { &self.later } else { &self.first }
+        self.half_width(width, series.variance(self.variance), series.blocks)
     }
 
     fn allowed(&self, series: &Series) -> f64 {
-        self.rule.scale.allowed(self.rule.limit, self.side, series.level)
+        self.scale.allowed(self.limit, self.side, series.level)
     }
 
     /// Whether the limit is too narrow for a level of which nobody knows how it drifts.
     fn unknown(&self, series: &Series) -> bool {
-        self.reference.drift.is_none() && self.allowed(series) < self.width(series).lasting
+        self.drift.is_none() && self.allowed(series) < series.width.lasting
     }
 
     fn suspicious(&self, series: &Series) -> bool {
@@ -229,13 +230,13 @@ impl<'a> Bounds<'a> {
     }
 
     fn breached(&self, series: &Series) -> bool {
-        let threshold = || match self.rule.rollback_when {
+        let threshold = || match self.rollback_when {
             RollbackWhen::EstimateExceedsLimit => 0.0,
             RollbackWhen::BoundExceedsLimit => self.allowed(series),
         };
         self.suspicious(series)
             && !self.unknown(series)
-            && series.mean - self.around(self.width(series), series) > threshold()
+            && series.mean - self.around(&series.width, series) > threshold()
     }
 
     fn proven(&self, series: &Series) -> bool {
@@ -243,15 +244,15 @@ impl<'a> Bounds<'a> {
     }
 
     fn finding(&self, series: &Series, verdict: Verdict, at: usize) -> Finding {
-        let width = if verdict == Verdict::Breach { self.width(series) } else { &self.proof };
+        let width = if verdict == Verdict::Breach { &series.width } else { &self.proof };
         let around = self.around(width, series);
-        let told = |shift: f64| Some(self.rule.scale.told(self.side.sign() * shift)).filter(|v| v.is_finite());
+        let told = |shift: f64| Some(self.scale.told(self.side.sign() * shift)).filter(|v| v.is_finite());
         let (one, other) = (told(series.mean - around), told(series.mean + around));
         let (lower, upper) = if self.side == Side::Up { (one, other) } else { (other, one) };
         Finding {
             verdict,
             at,
-            since: series.start,
+            since: series.start.at,
             blocks: series.blocks,
             estimate: told(series.mean),
             lower,
@@ -261,11 +262,60 @@ impl<'a> Bounds<'a> {
     }
 }
 
+impl Test for Bounds {
+    /// A value, and what was expected.
+    type Block = (f64, f64);
+    type Series = Series;
+
+    fn begin(&self, start: Start) -> Series {
+        let width = self.width(start.alpha);
+        Series { start, width, blocks: 0, mean: 0.0, squares: 0.0, level: 0.0, confirmed: 0 }
+    }
+
+    fn start(series: &Series) -> &Start {
+        &series.start
+    }
+
+    fn take(&self, series: &mut Series, (value, expected): (f64, f64), at: usize) -> Option<Finding> {
+        series.push(self.side.sign() * (value - expected), expected);
+        series.confirmed = if self.breached(series) { series.confirmed + 1 } else { 0 };
+        (series.confirmed >= CONFIRMED_BY).then(|| self.finding(series, Verdict::Breach, at))
+    }
+
+    fn conclude(&self, series: &[Series], last: usize) -> Finding {
+        let Some(whole) = series.first().filter(|s| s.blocks > 0) else {
+            return Finding::undecided(Undecided::TooFew, last);
+        };
+        let verdict = if whole.blocks < LEAST_BLOCKS {
+            Verdict::Undecided(Undecided::TooFew)
+        } else if self.unknown(whole) {
+            Verdict::Undecided(Undecided::NoDrift)
+        } else if self.proven(whole) && !series.iter().any(|s| self.suspicious(s)) {
+            Verdict::Proven
+        } else {
+            Verdict::Undecided(Undecided::Open)
+        };
+        self.finding(whole, verdict, last)
+    }
+}
+
+impl Width {
+    fn new(drift: Option<f64>, scale: Scale, alpha: f64) -> Self {
+        let lasting = match (drift, scale) {
+            (Some(drift), _) => upper_quantile(alpha / 2.0) * drift,
+            (None, Scale::Raw) => f64::INFINITY,
+            (None, Scale::Log { .. } | Scale::LogCount) => UNKNOWN_DRIFT.ln_1p(),
+        };
+        Self { boundary: Robbins::new(alpha, TIGHTEST_AT), lasting }
+    }
+}
+
 /// Blocks since one of the starts: mean and squares by Welford's method.
 #[derive(Clone, Copy, Debug)]
-struct Series {
-    start: usize,
-    later: bool,
+pub(in crate::analysis) struct Series {
+    start: Start,
+    /// What a breach must clear.
+    width: Width,
     blocks: usize,
     mean: f64,
     squares: f64,
@@ -275,10 +325,6 @@ struct Series {
 }
 
 impl Series {
-    fn new((start, later): (usize, bool)) -> Self {
-        Self { start, later, blocks: 0, mean: 0.0, squares: 0.0, level: 0.0, confirmed: 0 }
-    }
-
     fn push(&mut self, shift: f64, expected: f64) {
         self.blocks += 1;
         let n = self.blocks as f64;
@@ -290,8 +336,8 @@ impl Series {
 
     /// The variance of its own blocks, but never less than was seen before the flip: a few blocks that happen to be alike
     /// would show anything.
-    fn variance(&self, reference: &Reference) -> f64 {
-        reference.variance.max(self.squares / (self.blocks as f64 - 1.0).max(1.0))
+    fn variance(&self, before: f64) -> f64 {
+        before.max(self.squares / (self.blocks as f64 - 1.0).max(1.0))
     }
 }
 

@@ -93,6 +93,23 @@ fn a_late_shift_is_found_by_a_later_series() {
     assert!(found.verdict == Verdict::Breach && found.since == 8 * HOUR, "{found:?}");
 }
 
+/// Ten days of good blocks must not hide the eleventh: series begin for ever, and none lasts.
+#[test]
+fn a_rate_that_rises_after_ten_days_is_found_within_the_hour() {
+    let judge = count_judge(Direction::Increase, Limit { relative: None, absolute: Some(0.001) });
+    let learnt = CountBaseline::learn(&counts(1, DAY, 0.001)).expect("events");
+    let mut since = counts(2, 10 * DAY, 0.001);
+    since.extend(counts(3, 2 * HOUR, 0.01));
+    let found = judge.judge(Some(&learnt), &since);
+    assert_eq!(found.verdict, Verdict::Breach, "{found:?}");
+    let (late, age) = (found.at - 10 * DAY, found.at - found.since);
+    assert!(late < HOUR && age <= 2 * DAY, "{late} blocks late, in a series of {age}: {found:?}");
+    let first_day = CountJudge { restarts: Restarts { repeated: None, ..judge.restarts.clone() }, ..judge };
+    since.extend(counts(3, 3 * DAY, 0.01));
+    let late = first_day.judge(Some(&learnt), &since).at - 10 * DAY;
+    assert!(late > 2 * DAY, "{late} blocks late");
+}
+
 #[test]
 fn both_limits_must_be_exceeded() {
     let (before, since) = latencies(3, 11, DAY, 1.5);
