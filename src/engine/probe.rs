@@ -287,9 +287,9 @@ pub(super) fn next_gate(checks: &[Check], now: Time) -> Option<Time> {
 
 fn measures(run: &Run, flip: &Flip, state: &State, now: Time, asked: &mut Asked) {
     let Some(ledger) = state.ledgers.get(&run.name).filter(|l| l.rolled_out == run.stage.rolled_out()) else { return };
-    for check in ledger.checks() {
+    for check in ledger.checks().filter(|c| c.latched().is_none()) {
         let questions = due_questions(check, now);
-        if check.latched().is_none() && !questions.is_empty() {
+        if !questions.is_empty() {
             asked.probes.push(Probe::Measure(Measure {
                 run: run.name.clone(),
                 check: check.check().name.clone(),

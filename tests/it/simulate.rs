@@ -188,7 +188,9 @@ fn the_world_of_the_docs_is_one() {
     assert!(!refused.contains("is not a field here"), "{refused}");
     let output = hoist(&["validate", name]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
-    let output = hoist(&["plan", "schedules", "--at", "2025-05-01", "--world", name, "--lives", "10", "-o", "json"]);
+    let files = ["schedules/repository-pattern.yaml", "schedules/repository-pattern-environments.yaml"];
+    let lives = ["--at", "2025-05-01", "--world", name, "--lives", "10", "-o", "json"];
+    let output = hoist(&[&["plan"], &files[..], &lives].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
