@@ -7,6 +7,7 @@ use hoist::engine::StampKind;
 
 use crate::daemon::{Daemon, at_rest, has_flag};
 use crate::estate::{Estate, check, named};
+use crate::fixture::Cluster;
 use crate::proxy::Proxy;
 use crate::report::Row;
 use crate::{Sizes, written, written_as};
@@ -104,13 +105,43 @@ pub async fn cold(sizes: &Sizes) -> Vec<Row> {
     let daemon = Daemon::start(&estate.home, &proxy, &[]);
     let (ready, (lowered, passes)) = tokio::join!(daemon.ready(), due_rollbacks(&daemon, &proxy));
     daemon.kill();
+    let bare = bare_list(&estate.home, &proxy).await;
     estate.clear().await;
     let what = format!("cold start, {count} schedules");
     vec![
         Row::new("cold", format!("{what}: ready"), ready.as_secs_f64(), "s").at_most(3.0),
+        Row::new("cold", format!("{what}: a bare list of them, not even decoded"), bare.as_secs_f64(), "s"),
         Row::new("cold", format!("{what}: the last of {DUE} due rollbacks taken"), lowered.as_secs_f64(), "s"),
         Row::new("cold", format!("{what}: passes over by then"), passes, ""),
     ]
+}
+
+/// How long the same schedules take to list, page by page as the daemon does, for who looks at nothing but the next page's
+/// token.
+async fn bare_list(home: &str, proxy: &Proxy) -> Duration {
+    #[derive(serde::Deserialize)]
+    struct Page {
+        metadata: Next,
+    }
+    #[derive(serde::Deserialize)]
+    struct Next {
+        #[serde(default, rename = "continue")]
+        token: String,
+    }
+    let client = reqwest::Client::new();
+    let list = format!("{}/apis/hoist.dev/v1alpha1/namespaces/{home}/migrationschedules", proxy.url());
+    let begun = Instant::now();
+    let mut token = String::new();
+    loop {
+        // Tokens are base64 of the kind that may stand in an address.
+        let page = client.get(format!("{list}?limit=500&continue={token}"));
+        let page = page.bearer_auth(Cluster::shared().var("HOIST_TOKEN")).send().await.expect("an answer");
+        let page = page.error_for_status().expect("a page").bytes().await.expect("a body");
+        token = serde_json::from_slice::<Page>(&page).expect("a list").metadata.token;
+        if token.is_empty() {
+            return begun.elapsed();
+        }
+    }
 }
 
 /// When the last due rollback was taken, after the start of the process, and how many passes were over by then.

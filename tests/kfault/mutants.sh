@@ -17,7 +17,7 @@ WORK=$(mktemp -d "${TMPDIR:-/tmp}/hoist-mutants.XXXXXX")
 STATE=''
 
 leave() {
-  if [[ -n ${BUILDER:-} ]]; then kill "$BUILDER" 2>/dev/null || true; fi
+  if [[ -n ${BUILDER:-} ]]; then kill -- "-$BUILDER" 2>/dev/null || true; fi
   if [[ -n $STATE ]]; then "$ROOT/tests/env/env.sh" down --state "$STATE" || true; fi
   rm -rf -- "$WORK"
 }
@@ -77,12 +77,14 @@ if ! play "${all[@]}" >"$WORK/sound.log"; then
 fi
 tail -n 1 "$WORK/sound.log"
 
-# Builds ahead of the plays, which mostly wait.
+# Builds ahead of the plays, which mostly wait; in a process group of its own, so that what it has begun ends with it.
+set -m
 for patch in "${patches[@]}"; do
   name=$(basename "$patch" .patch)
   if build "$patch" "$name"; then touch "$WORK/$name.built"; else touch "$WORK/$name.failed"; fi
 done &
 BUILDER=$!
+set +m
 
 survived=0
 printf '\n%-28s %-13s %8s  %s\n' mutant class seconds 'caught by'

@@ -26,10 +26,8 @@ KILLER='' SUITE=''
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/hoist-mutants.XXXXXX")
 
 leave() {
-  local pid
-  for pid in "${BUILDER:-}" "${SUITE:-}"; do
-    if [[ -n $pid ]]; then kill "$pid" 2>/dev/null || true; fi
-  done
+  if [[ -n ${BUILDER:-} ]]; then kill -- "-$BUILDER" 2>/dev/null || true; fi
+  if [[ -n $SUITE ]]; then kill "$SUITE" 2>/dev/null || true; fi
   rm -rf -- "$WORK"
 }
 trap leave EXIT
@@ -106,12 +104,14 @@ if [[ -n $KILLER ]]; then
   exit 1
 fi
 
-# Builds ahead of the tests.
+# Builds ahead of the tests; in a process group of its own, so that what it has begun ends with it.
+set -m
 for patch in "${patches[@]}"; do
   name=$(basename "$patch" .patch)
   if build "$name" "$patch"; then touch "$WORK/$name.built"; else touch "$WORK/$name.failed"; fi
 done &
 BUILDER=$!
+set +m
 
 if [[ $form == text ]]; then printf '%-32s %3s %7s  %s\n' mutant law seconds 'killed by'; fi
 survived=0 objects=()
