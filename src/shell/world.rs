@@ -107,8 +107,9 @@ impl World {
         }
     }
 
-    /// Forgets what was remembered of schedules that are gone.
+    /// Forgets what was remembered of schedules that are gone, and what is too old.
     pub fn sweep(&self) {
+        self.prometheus.sweep();
         let all = self.caches.schedules.state();
         let living: BTreeSet<String> = all.iter().filter_map(|s| s.uid()).collect();
         self.waiting.sweep(&all.iter().map(|s| (s.namespace().unwrap_or_default(), s.name_any())).collect());

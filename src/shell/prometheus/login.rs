@@ -66,6 +66,12 @@ impl Logins {
         Ok(login)
     }
 
+    /// Forgets those that are too old to be used.
+    pub fn sweep(&self) {
+        let now = clock::monotonic();
+        self.lock().retain(|_, (at, _)| now - *at < KEEP);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -94,6 +94,12 @@ impl Prometheus {
         Self { kubernetes: None, servers: Mutex::default(), logins: login::Logins::default(), shared: Arc::default() }
     }
 
+    /// Forgets what is too old to be used, of logins and answers.
+    pub fn sweep(&self) {
+        self.logins.sweep();
+        self.shared.sweep();
+    }
+
     /// Takes the measurements of one check, oldest first, up to the first question that fails.
     pub async fn measure(&self, measure: &Measure) -> Measured {
         let server = match self.server(&measure.environment, &measure.prometheus).await {

@@ -2,7 +2,7 @@
 //! answer, so that a thousand schedules with one query cost one query.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
@@ -61,8 +61,17 @@ impl Shared {
         answer.get_or_init(|| async { ask.await.map(Arc::new) }).await.clone()
     }
 
+    /// Forgets the answers that nobody may be given any more.
+    pub fn sweep(&self) {
+        self.lock().retain(|_, known| !known.is_over());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Asked>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn asked(&self, key: Key) -> Arc<OnceCell<Answer>> {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.lock();
         if let Some(known) = asked.get(&key).filter(|known| !known.is_over()) {
             return Arc::clone(&known.answer);
         }
@@ -110,6 +119,18 @@ mod tests {
         let first = shared.get(key(b"a", 60), std::future::pending());
         assert!(tokio::time::timeout(Duration::from_millis(5), first).await.is_err());
         assert!(shared.get(key(b"a", 60), async { Ok(Series::default()) }).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_over_is_forgotten() {
+        let shared = Shared::default();
+        shared.get(key(b"a", 60), async { Ok(Series::default()) }).await.expect("an answer");
+        assert!(shared.get(key(b"a", 75), async { Err((AnswerError::Query, "no".to_owned())) }).await.is_err());
+        let given_up = shared.get(key(b"a", 90), std::future::pending());
+        assert!(tokio::time::timeout(Duration::from_millis(5), given_up).await.is_err());
+        tokio::time::sleep(KEEP_FAILURE + Duration::from_millis(50)).await;
+        shared.sweep();
+        assert_eq!(shared.lock().keys().map(|k| k.moments.0).collect::<Vec<_>>(), [60], "an answer is kept for longer");
     }
 
     #[tokio::test]
