@@ -22,7 +22,7 @@ test:
 faults:
 	tests/env/env.sh prepare
 	$(CARGO) build --locked --example conduit
-	$(CARGO) test --locked --test kfault -- --all
+	$(CARGO) test --locked --test kfault -- --all --at-once 10
 
 # Takes one safety line after the other out of the daemon, and expects a fault plan to notice; then out of the engine, where
 # the unit tests and the simulator must.

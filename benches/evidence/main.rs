@@ -16,6 +16,7 @@ mod kayenta;
 mod latency;
 mod literal;
 mod nab;
+mod noise;
 mod peeking;
 mod report;
 mod runs;

@@ -1,14 +1,14 @@
 //! Services as they behave: days and nights, slow drift, noise that lasts minutes, few or many requests, bursts, restarts, and
 //! minutes that nobody saw. The parameters are plausible, not measured anywhere.
 
-use std::f64::consts::TAU;
-
 use hoist::analysis::statistics::Count;
 use rand::RngExt;
-use rand_distr::{Binomial, Distribution, Poisson, StandardNormal};
+use rand_distr::{Binomial, Distribution};
 use rand_pcg::Pcg64;
 
-pub const DAY: usize = 1_440;
+pub use crate::noise::DAY;
+use crate::noise::{Bursts, Wander, normal, poisson, sun};
+
 /// How much of the past there is.
 pub const HISTORY: usize = 8 * DAY;
 
@@ -76,54 +76,6 @@ impl Effect {
             (Self::Ramp(factor), Some(minutes)) => 1.0 + (factor - 1.0) * (minutes as f64 / DAY as f64).min(1.0),
             _ => 1.0,
         }
-    }
-}
-
-fn normal(random: &mut Pcg64) -> f64 {
-    StandardNormal.sample(random)
-}
-
-fn poisson(random: &mut Pcg64, mean: f64) -> f64 {
-    if mean > 0.0 { Poisson::new(mean).expect("a mean").sample(random) } else { 0.0 }
-}
-
-/// The phase of the day, −1 in the dead of night and 1 at its height.
-fn sun(clock: usize) -> f64 {
-    ((clock as f64 - 600.0) / DAY as f64 * TAU).sin()
-}
-
-/// First-order autoregression with this time constant (minutes) or correlation, and standard deviation 1.
-struct Wander {
-    keep: f64,
-    at: f64,
-}
-
-impl Wander {
-    fn new(keep: f64, random: &mut Pcg64) -> Wander {
-        Wander { keep, at: normal(random) }
-    }
-
-    fn step(&mut self, random: &mut Pcg64) -> f64 {
-        self.at = self.keep * self.at + (1.0 - self.keep * self.keep).sqrt() * normal(random);
-        self.at
-    }
-}
-
-/// Bursts: begun in one of 360 minutes, each going on with probability 2/3, for 12 minutes at most.
-#[derive(Default)]
-struct Bursts {
-    since: usize,
-}
-
-impl Bursts {
-    fn step(&mut self, random: &mut Pcg64) -> bool {
-        let on = if self.since == 0 {
-            random.random::<f64>() < 1.0 / 360.0
-        } else {
-            self.since < 12 && random.random::<f64>() < 2.0 / 3.0
-        };
-        self.since = if on { self.since + 1 } else { 0 };
-        on
     }
 }
 

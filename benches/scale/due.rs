@@ -43,18 +43,44 @@ pub async fn due(sizes: &Sizes) -> Vec<Row> {
     let took = *raised.iter().max().expect("a raise") - begun;
     let writes = of_each(proxy.taken(), count, begun, begun + took);
     let sent: usize = writes.iter().map(Vec::len).sum();
-    let reads = proxy.asked().iter().filter(|a| a.method == "GET" && a.at >= begun && a.at <= begun + took).count();
+    let asked = proxy.asked();
+    let reads = asked.iter().filter(|a| a.method == "GET" && a.at >= begun && a.at <= begun + took);
+    let reads: Vec<String> = reads.map(|a| kind(&a.path)).collect();
     let (again, refused) = send_again(&proxy, writes).await;
     estate.clear().await;
     let what = format!("{count} flips due in one second");
     let (took, again) = (took.as_secs_f64(), again.as_secs_f64());
-    vec![
+    let each = |number: usize| number as f64 / count as f64;
+    let mut rows = vec![
         Row::new("due", format!("{what}: the last raise taken"), took, "s"),
         Row::new("due", format!("{what}: a bare loop of the same {sent} writes"), again, "s"),
         Row::new("due", format!("{what}: of these refused"), refused as f64, ""),
-        Row::new("due", format!("{what}: reads for each"), reads as f64 / count as f64, ""),
         Row::new("due", format!("{what}: ratio"), took / again, "").at_most(1.3),
-    ]
+        Row::new("due", format!("{what}: reads for each"), each(reads.len()), ""),
+    ];
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    reads.iter().for_each(|kind| *kinds.entry(kind).or_default() += 1);
+    rows.extend(
+        kinds.iter().map(|(kind, reads)| Row::new("due", format!("{what}: of these {kind}"), each(*reads), "")),
+    );
+    rows
+}
+
+/// What a read is of: the kind, and whether of one or of many.
+fn kind(path: &str) -> String {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    // Behind `api/v1` or `apis/GROUP/VERSION`.
+    let parts = parts.get(if parts.first() == Some(&"api") { 2 } else { 3 }..).unwrap_or_default();
+    let parts = if parts.first() == Some(&"namespaces") { parts.get(2..).unwrap_or_default() } else { parts };
+    let how = if query.contains("watch=") {
+        "watched"
+    } else if parts.len() > 1 {
+        "one"
+    } else {
+        "listed"
+    };
+    format!("{} {how}", parts.first().copied().unwrap_or("others"))
 }
 
 fn whole(time: chrono::DateTime<Utc>) -> chrono::DateTime<Utc> {
