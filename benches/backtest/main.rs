@@ -88,7 +88,9 @@ async fn main() {
     let days = (0..DAYS).map(|day| {
         let mut families = Families::default();
         let start = MONDAY + day as i64 * 86_400;
-        services.iter_mut().for_each(|service| service.day(day, start, &mut families));
+        for service in &mut services {
+            service.day(day, start, &mut families);
+        }
         families.text()
     });
     let prometheus = Prometheus::with_days(&[], days).await;
@@ -157,7 +159,7 @@ impl Options {
             match (argument.as_str(), arguments.next().unwrap_or_default().as_str()) {
                 ("--seed", number) if number.parse::<u32>().is_ok() => options.seed = number.parse().expect("a number"),
                 ("--only", name) if PLACES.iter().any(|p| p.environment == name) => {
-                    options.only = Some(name.to_owned())
+                    options.only = Some(name.to_owned());
                 }
                 ("-o", "json") => options.as_json = true,
                 (name, value) => {

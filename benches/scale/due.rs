@@ -59,7 +59,9 @@ pub async fn due(sizes: &Sizes) -> Vec<Row> {
         Row::new("due", format!("{what}: reads for each"), each(reads.len()), ""),
     ];
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    reads.iter().for_each(|kind| *kinds.entry(kind).or_default() += 1);
+    for kind in &reads {
+        *kinds.entry(kind).or_default() += 1;
+    }
     rows.extend(
         kinds.iter().map(|(kind, reads)| Row::new("due", format!("{what}: of these {kind}"), each(*reads), "")),
     );
