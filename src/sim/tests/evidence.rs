@@ -79,7 +79,7 @@ fn each_kind_finds_what_got_worse() {
         world.timeline().lines().find(|l| l.contains("→ RollingBack")).expect("a rollback").to_owned()
     });
     expect![[r#"
-        05-05 10:27:52  1 eu         Soaking → RollingBack      latency: +69.9 % against the time before the flip (between +69.13 % and +70.68 %) over 4 blocks of 5m, beyond +10 %
+        05-05 10:27:52  1 eu         Soaking → RollingBack      latency: +69.9 % against the time before the flip (between +69.11 % and +70.69 %) over 4 blocks of 5m, beyond +10 %
         05-05 10:27:28  1 eu         Soaking → RollingBack      beside: +60 % against the reference (between +60 % and +60 %) over 4 blocks of 5m, beyond +5 %
         05-05 10:14:52  1 eu         Soaking → RollingBack      errors: 20.87 % of all (between 7.384 % and 22.03 %) over 13 blocks of 5m, beyond 0.2343 %
         05-05 10:04:52  1 eu         Soaking → RollingBack      budget: 81.82 times what the error budget allows over 11 blocks of 5m, beyond 14.4"#]].assert_eq(&found.collect::<Vec<_>>().join("\n"));
