@@ -85,7 +85,7 @@ impl Restarts {
         }
     }
 
-    /// The same for a rollout that was settled so many blocks after the flip.
+    /// Moves all of them, for a rollout that was settled so many blocks after the flip.
     pub fn shifted(&mut self, settle: usize) {
         self.settle = settle;
         self.at.iter_mut().for_each(|at| *at += settle);
